@@ -1,0 +1,339 @@
+"""The trained generator: three stages in one object that samples, maps, scores, shows and saves."""
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from fastai.torch_core import default_device
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .data import SeriesData, SeriesSpec
+from .learners import MapperLearner, PriorLearner, TokenizerLearner
+from .metrics import RocketFeatures, conditional_fid, fid, fit_classifier, inception_score, memorization, tstr, trtr
+from .models.mapper import NeuralMapper
+from .models.prior import MaskedPrior
+from .models.tokenizer import VQTokenizer
+from .rng import isolated_rng
+
+__all__ = ['NMVQGenerator', 'SCHEDULES']
+
+FORMAT, FORMAT_VERSION = 'tsai_nmvq', 1
+SAMPLE_ROWS = 256
+STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
+LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
+
+SCHEDULES = {   # epochs of at least 32 batches, and a bound on the steps for large training splits
+    'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, lr=2e-3), prior=dict(epochs=60, max_steps=5000, lr=2e-3),
+                 mapper=dict(epochs=20, max_steps=1500, lr=1e-3)),
+    'paper': dict(tokenizer=dict(epochs=60, max_steps=10000, lr=1e-3), prior=dict(epochs=120, max_steps=20000, lr=1e-3),
+                  mapper=dict(epochs=40, max_steps=10000, lr=1e-3)),
+}
+
+
+class NMVQGenerator:
+    """Learns a data set in three stages and samples series that look like it. [arXiv 2501.17553]
+
+    Series go in and come out in the data's own units, labels as they stand in the data."""
+    def __init__(self,
+        preset:str='fast', # 'fast': good samples in minutes on a laptop; 'paper': the paper's sizes and L1 loss
+        device=None, # Where to train and sample; fastai's default device otherwise
+        tokenizer:dict=None, # Settings that replace the preset's in `VQTokenizer`
+        prior:dict=None, # The same for `MaskedPrior`
+        mapper:dict=None # The same for `NeuralMapper`
+    ):
+        if preset not in SCHEDULES: raise ValueError(f"preset is {preset!r}, expected one of {sorted(SCHEDULES)}")
+        self.preset, self.device = preset, torch.device(device or default_device())
+        self.settings = dict(tokenizer=tokenizer or {}, prior=prior or {}, mapper=mapper or {})
+        self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = None
+
+    # Fitting
+
+    def fit(self,
+        X, # Series [n, c_in, seq_len], or tsai DataLoaders
+        y=None, # Labels [n]; None to learn without classes
+        splits=None, # tsai's splits; only the first part, the training split, is read
+        epochs:dict|None=None, # {'tokenizer': 40, 'prior': 60, 'mapper': 20}; those left out follow the preset's schedule
+        bs:int=32, # Batch size of all stages
+        seed:int=0, # Seed of the whole fit; the global random state is left alone
+        checkpoint=None, # File that keeps each finished stage, so that the same call goes on after a kill
+        cbs=None # fastai callbacks added to each stage's Learner
+    ):
+        "Learn the three stages one after another, with progress bars. Returns self."
+        data = SeriesData.from_dls(X) if hasattr(X, 'loaders') else SeriesData.from_arrays(X, y, splits)
+        done = self._resume(checkpoint, data.spec)
+        models = [done.get('tokenizer'), done.get('prior')]
+        with isolated_rng(seed, self.device):
+            for stage, learner in LEARNERS.items():
+                if stage in done: continue
+                models = [self.tokenizer, self.prior][:list(LEARNERS).index(stage)]
+                schedule = SCHEDULES[self.preset][stage]
+                learn = learner(data, *models, preset=self.preset, settings=self.settings[stage], bs=bs, device=self.device, cbs=cbs)
+                learn.model.to(self.device)
+                steps = len(learn.dls.train)
+                n_epoch = (epochs or {}).get(stage) or max(1, min(schedule['epochs'], round(schedule['max_steps'] / steps)))
+                learn.fit_one_cycle(n_epoch, schedule['lr'])
+                self._adopt(learn)
+                if checkpoint is not None: self.save(checkpoint)
+        return self
+
+    @classmethod
+    def from_learners(cls,
+        tokenizer:TokenizerLearner, # Trained stage 1
+        prior:PriorLearner, # Trained stage 2
+        mapper:MapperLearner=None # Trained stage 3; None samples without a mapper
+    ):
+        "A generator of stages that you trained yourself."
+        gen = cls(device=next(tokenizer.model.parameters()).device)
+        for learn in (tokenizer, prior, mapper):
+            if learn is not None: gen._adopt(learn)
+        if prior.tokenizer is not tokenizer.model or (mapper is not None and mapper.tokenizer is not tokenizer.model):
+            raise ValueError("the prior or the mapper was trained on another tokenizer; pass the learners of one run")
+        return gen
+
+    def _adopt(self, learn):
+        stage = next(k for k, v in LEARNERS.items() if isinstance(learn, v))
+        self.spec = learn.spec
+        setattr(self, stage, learn.model.eval())
+        if stage == 'mapper': self.tau, self.tau_table = learn.tau, learn.tau_table
+
+    def _resume(self, checkpoint, spec):
+        if checkpoint is None or not Path(checkpoint).exists(): 
+            self.spec = self.tokenizer = self.prior = self.mapper = None
+            return {}
+        saved = type(self).load(checkpoint, device=self.device)
+        if saved.spec != spec or saved.preset != self.preset:
+            raise ValueError(f"{checkpoint} was made from other data or another preset; delete it or choose another checkpoint file")
+        self.__dict__.update({k: v for k, v in saved.__dict__.items() if k != 'settings'})
+        return {stage: getattr(self, stage) for stage in STAGES if getattr(self, stage) is not None}
+
+    # Sampling
+
+    def sample(self,
+        n:int, # Series to make
+        y=None, # A label for all or one each [n]; the training proportions by default
+        seed:int=None, # The same seed gives the same samples on the same device
+        mapped:bool=True, # False leaves the mapper out
+        **sampling # n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
+    ) -> tuple: # (X [n, c_in, seq_len] float32 in original units, y [n] labels or None)
+        "Synthetic series and their labels."
+        self._check_fitted('prior')
+        if n != int(n) or n < 0: raise ValueError(f"n is {n}, expected a whole number of 0 or more")
+        generator = self._generator(seed)
+        ids = self._ids(int(n), y, generator)
+        X = self.sample_ids(ids, generator, mapped, **sampling).cpu().numpy()
+        return X, self.spec.to_labels(ids.cpu().numpy()) if self.spec.vocab else None
+
+    def sample_like(self,
+        xb:Tensor, # Batch [bs, c_in, seq_len]: its size, device and type are matched
+        yb:Tensor=None, # Class ids [bs]; the training proportions by default
+        vocab=None, # Names of these ids, such as dls.vocab; the generator's own vocab by default
+        generator:torch.Generator=None, # Source of randomness on the generator's device
+        mapped:bool=True # False leaves the mapper out
+    ) -> Tensor: # [bs, c_in, seq_len] on xb's device, original units
+        "One synthetic series for each of a batch, of the same class."
+        self._check_fitted('prior')
+        self.spec.check(xb)
+        generator = generator or self._generator(None)
+        if yb is None: ids = self._ids(len(xb), None, generator)
+        elif vocab is None:
+            ids = torch.as_tensor(yb).long()
+            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.spec.n_classes:
+                raise ValueError(f"class ids run from {int(ids.min())} to {int(ids.max())}, the generator has {self.spec.n_classes} classes")
+        else: ids = torch.as_tensor(self.spec.to_ids([vocab[i] for i in yb.tolist()]))
+        return self.sample_ids(ids.to(self.device), generator, mapped).to(xb.device, xb.dtype)
+
+    @torch.no_grad()
+    def sample_ids(self,
+        ids:Tensor, # Class ids [n] on the generator's device; the null class for unconditional
+        generator:torch.Generator, # Source of randomness on the generator's device
+        mapped:bool=True, # False leaves the mapper out
+        **sampling # n_steps, choice_temp, cfg_scale
+    ) -> Tensor: # Series [n, c_in, seq_len] on the generator's device, original units
+        "Tokens from the prior, decoded and mapped."
+        out = [torch.empty(0, self.spec.c_in, self.spec.seq_len, device=self.device)]
+        for part in ids.split(SAMPLE_ROWS) if len(ids) else ():
+            x = self.tokenizer.decode(self.prior.sample_tokens(part, generator=generator, **sampling))
+            out.append(self.mapper(x, generator) if mapped and self.mapper is not None else x)
+        return torch.cat(out)
+
+    @torch.no_grad()
+    def map(self,
+        xb, # Series [n, c_in, seq_len], array or tensor, original units
+        seed:int=0 # Seed of the mapper's noise
+    ): # The same kind as xb
+        "The neural mapper alone."
+        self._check_fitted('mapper')
+        self.spec.check(xb)
+        return self._apply(xb, lambda x, generator: self.mapper(x, generator), self._generator(seed))
+
+    @torch.no_grad()
+    def perturb(self,
+        xb, # Series [n, c_in, seq_len], array or tensor, original units
+        magnitude:float=0.5, # Strength: τ in units of `tau_unit`; 0 re-quantises to the nearest codes
+        generator:torch.Generator=None, # Source of randomness on the generator's device
+        mapped:bool=True # False leaves the mapper out
+    ): # The same kind as xb
+        "The series' own stochastic reconstruction, mapped back: another draw that keeps its label or target."
+        self._check_fitted('tokenizer')
+        self.spec.check(xb)
+        def once(x, generator):
+            x = self.tokenizer.decode(self.tokenizer.encode(x, magnitude * self.tau_unit, generator))
+            return self.mapper(x, generator) if mapped and self.mapper is not None else x
+        return self._apply(xb, once, generator or self._generator(None))
+
+    @property
+    def tau_unit(self) -> float: # Squared latent distance
+        "Median squared distance of a used code to its nearest neighbour: at this τ a neighbour is drawn about as often as the code itself."
+        return float(torch.cat([q.neighbour_distance() for q in self.tokenizer.quantizers.values()]).median())
+
+    def _apply(self, xb, func, generator):
+        x = torch.as_tensor(xb) if isinstance(xb, np.ndarray) else xb
+        parts = [func(part.to(self.device).float(), generator) for part in x.split(SAMPLE_ROWS)] if len(x) else [x]
+        out = torch.cat(parts).to(x.device, x.dtype)
+        return out.numpy() if isinstance(xb, np.ndarray) else out
+
+    def _ids(self, n, y, generator):
+        if not self.spec.vocab:
+            if y is not None: raise ValueError("this generator was fitted without labels: leave y out")
+            return torch.full((n,), self.prior.null_class, device=self.device)
+        if y is None:
+            ids = np.repeat(np.arange(self.spec.n_classes), apportion(self.spec.proportions, n))
+            order = torch.randperm(n, generator=generator, device=self.device)
+            return torch.as_tensor(ids, device=self.device)[order]
+        ids = self.spec.to_ids(y)
+        if np.ndim(y) == 0: ids = np.repeat(ids, n)
+        if len(ids) != n: raise ValueError(f"y has {len(ids)} labels for n = {n}; pass one label or one each")
+        return torch.as_tensor(ids, device=self.device)
+
+    def _generator(self, seed):
+        generator = torch.Generator(self.device)
+        if seed is None: generator.seed()
+        else: generator.manual_seed(seed)
+        return generator
+
+    def _check_fitted(self, stage):
+        if getattr(self, stage) is None: raise RuntimeError(f"this generator has no {stage} yet: call fit(X, y, splits=splits) first")
+
+    def to(self,
+        device # torch device
+    ):
+        "Move all stages. Returns self."
+        self.device = torch.device(device)
+        for stage in STAGES:
+            if getattr(self, stage) is not None: getattr(self, stage).to(self.device)
+        return self
+
+    # Looking at it
+
+    def evaluate(self,
+        X, # Series [n, c_in, seq_len], original units
+        y=None, # Labels [n]; None leaves cFID, IS and TSTR out
+        splits=None, # tsai's splits (train, test); real figures compare the two
+        n:int=None, # Series in each synthetic set; as many as the training split has by default, so that the floor has equal n
+        n_draws:int=3, # Synthetic sets to average over
+        with_tstr:bool=True, # Train classifiers on synthetic data too
+        seed:int=0 # Seed of samples, features and classifiers
+    ) -> pd.DataFrame: # Rows: 'real (train)' is the floor, 'before mapper', 'after mapper'; columns FID, cFID, IS, TSTR, memorization
+        "Score samples against the test split at equal n. FID falls as n grows: compare rows, not tables of different n."
+        self._check_fitted('prior')
+        train, test = (np.asarray(split, dtype=np.int64) for split in splits[:2])
+        labels = None if y is None else np.asarray(y)
+        real, held = X[train], X[test]
+        features = RocketFeatures.fit(torch.as_tensor(np.asarray(real)).float(), seed=seed)
+        held_features = features(torch.as_tensor(np.asarray(held)).float())
+        classifier = None if labels is None else fit_classifier(real, labels[train], seed=seed)
+        def score(x, y_x, is_real=False):
+            row = dict(FID=fid(held_features, features(torch.as_tensor(np.asarray(x)).float())), memorization=memorization(real, held, x))
+            if labels is None: return row
+            row['cFID'] = conditional_fid(held, labels[test], x, y_x, features)
+            row['IS'] = inception_score(x, classifier)
+            if with_tstr: row['TSTR'] = (trtr if is_real else tstr)(x, y_x, held, labels[test], seed=seed)
+            return row
+        rows = {'real (train)': score(real, None if labels is None else labels[train], True)}
+        del rows['real (train)']['memorization']
+        for name, mapped in (('before mapper', False), ('after mapper', True))[:1 + (self.mapper is not None)]:
+            draws = [score(*self.sample(n or len(train), seed=seed + i, mapped=mapped)) for i in range(n_draws)]
+            rows[name] = pd.DataFrame(draws).mean().to_dict()
+        columns = ['FID', 'cFID', 'IS', 'TSTR', 'memorization']
+        table = pd.DataFrame(rows).T
+        return table[[c for c in columns if c in table]]
+
+    # Files
+
+    def save(self,
+        path # File, usually *.nmvq
+    ) -> Path: # Where it is
+        "Write one safetensors file, aside and renamed. Nothing in it is executed on load."
+        self._check_fitted('tokenizer')
+        stages = {stage: getattr(self, stage) for stage in STAGES if getattr(self, stage) is not None}
+        tensors = {f'{stage}.{k}': v.contiguous() for stage, model in stages.items() for k, v in model.state_dict().items()}
+        header = dict(preset=self.preset, spec=self.spec.to_dict(), tau=self.tau, config={k: m.config for k, m in stages.items()},
+                      tau_table=None if self.tau_table is None else self.tau_table.to_dict('list'))
+        path = Path(path)
+        with _written_aside(path) as aside:
+            save_file(tensors, aside, metadata=dict(format=FORMAT, format_version=str(FORMAT_VERSION), generator=json.dumps(header)))
+        return path
+
+    @classmethod
+    def load(cls,
+        path, # File written by `save`
+        device=None # Where to put it; fastai's default device otherwise
+    ):
+        "Read a generator. ValueError if the file is foreign, truncated or newer than this version."
+        path = Path(path)
+        if not path.exists(): raise FileNotFoundError(f"there is no file {path}")
+        try:
+            with safe_open(path, 'pt') as f:
+                meta = f.metadata() or {}
+                tensors = {k: f.get_tensor(k) for k in f.keys()} if meta.get('format') == FORMAT else {}
+        except (SafetensorError, OSError, ValueError) as e:
+            raise ValueError(f"{path} is not a generator file, or it is cut short ({e}); save it again with gen.save()") from e
+        if meta.get('format') != FORMAT: raise ValueError(f"{path} is a safetensors file, but not one of tsai_nmvq; load one written by gen.save()")
+        if int(meta['format_version']) > FORMAT_VERSION:
+            raise ValueError(f"{path} has format version {meta['format_version']}, this tsai_nmvq reads up to {FORMAT_VERSION}; update tsai_nmvq")
+        header = json.loads(meta['generator'])
+        gen = cls(preset=header['preset'], device=device)
+        gen.spec, gen.tau = SeriesSpec.from_dict(header['spec']), header['tau']
+        gen.tau_table = None if header['tau_table'] is None else pd.DataFrame(header['tau_table'])
+        for stage, config in header['config'].items():
+            model = STAGES[stage](**config)
+            model.load_state_dict({k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(f'{stage}.')})
+            setattr(gen, stage, model.eval().to(gen.device))
+        return gen
+
+    def __repr__(self):
+        if self.spec is None: return f"NMVQGenerator(preset={self.preset!r}, not fitted)"
+        classes = f"{self.spec.n_classes} classes" if self.spec.vocab else 'no labels'
+        stages = ', '.join(stage for stage in STAGES if getattr(self, stage) is not None)
+        return (f"NMVQGenerator(preset={self.preset!r}, c_in={self.spec.c_in}, seq_len={self.spec.seq_len}, {classes}, "
+                f"{self.spec.n_series} training series, stages: {stages}, tau={self.tau})")
+
+
+def apportion(
+    proportions:np.ndarray, # Shares, sum to 1
+    n:int # Things to share out
+) -> np.ndarray: # Whole numbers that sum to n
+    "Share n things out by proportion, largest remainders first."
+    exact = np.asarray(proportions) * n
+    whole = np.floor(exact).astype(int)
+    whole[np.argsort(whole - exact, kind='stable')[:n - whole.sum()]] += 1
+    return whole
+
+
+@contextmanager
+def _written_aside(path):
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    os.close(handle)
+    try:
+        yield aside
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise

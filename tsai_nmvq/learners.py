@@ -1,0 +1,401 @@
+"""A fastai Learner for each stage: tokenizer, prior, mapper."""
+from functools import partial
+
+import fastai.callback.schedule  # noqa: F401 - gives Learner fit_one_cycle and lr_find
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from fastai.callback.core import Callback
+from fastai.learner import AvgMetric, Learner, Metric
+from fastai.optimizer import OptimWrapper
+from fastprogress.fastprogress import progress_bar
+from torch import Tensor
+
+from .data import SeriesData, stage_dls
+from .metrics import RocketFeatures, frechet_distance
+from .models.bands import BANDS
+from .models.mapper import NeuralMapper
+from .models.prior import MaskedPrior
+from .models.quantizer import perplexity
+from .models.schedule import random_mask
+from .models.tokenizer import VQTokenizer
+
+__all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'MapperLoss', 'TAU_GRID', 'class_ids', 'training_latents']
+
+ENCODE_ROWS = 256
+MIN_STEPS = 32
+TAU_GRID = (0., 0.01, 0.03, 0.1, 0.5, 1., 2., 4.)      # the paper's five, and below them, where latents lie closer than 0.1
+IGNORE = -100                                            # cross_entropy's ignore_index
+
+fused_adamw = partial(OptimWrapper, opt=partial(torch.optim.AdamW, fused=True))   # fastai's Adam steps one parameter at a time
+
+
+class StageLearner(Learner):
+    "What the stages share: loaders of the training split's rows, and the figures of the training epochs in the recorder."
+    def __init__(self,
+        train, # (function: row indices -> tuple of tensors, number of rows)
+        valid, # The same for the validation split, or None; only watched
+        spec, # `SeriesSpec` of the training split
+        model, # The network this stage trains
+        n_inp:int=1, # Leading tensors that are the model's input
+        bs:int=32, # Batch size
+        min_steps:int=MIN_STEPS, # Least number of batches an epoch: a small training split is passed over several times
+        device=None, # Where to train
+        **kwargs # Passed to fastai's Learner: lr, cbs, metrics, path, ...
+    ):
+        dls = stage_dls(*train, *(valid or (None, 0)), bs=bs, min_steps=min_steps, n_inp=n_inp, device=device)
+        super().__init__(dls, model, **{'opt_func': fused_adamw, **kwargs})
+        self.spec, self.recorder.train_metrics, self.recorder.valid_metrics = spec, True, valid is not None
+
+
+class Watch(AvgMetric):
+    "Mean over the epoch of a figure of the prediction."
+    def __init__(self, name, func): # func(pred, *yb) -> scalar tensor
+        super().__init__(func)
+        self._name = name
+
+    @property
+    def name(self): return self._name
+
+
+class CodeUsage(Metric):
+    "Perplexity of a band's codes over the epoch, or the share of codes used."
+    def __init__(self, band, what): self.band, self.what = band, what    # what: 'perplexity' or 'usage'
+
+    def reset(self): self.counts = None
+
+    def accumulate(self, learn):
+        size = learn.model.codebook_size[self.band]
+        counts = torch.bincount(learn.pred['tokens'][self.band].flatten(), minlength=size).float()
+        self.counts = counts if self.counts is None else self.counts + counts
+
+    @property
+    def value(self):
+        if self.counts is None: return None
+        return (perplexity(self.counts) if self.what == 'perplexity' else (self.counts > 0).float().mean()).item()
+
+    @property
+    def name(self): return f'{self.band}_{self.what}'
+
+
+# Stage 1
+
+def tokenizer_loss(out, x): # MSE on LF, L1 on HF, commitment [arXiv 2303.04743, Eq. 4]
+    series, target = out['series'], out['target']
+    return F.mse_loss(series['lf'], target['lf']) + F.l1_loss(series['hf'], target['hf']) + out['commitment']
+
+
+class CodeCensus(Callback):
+    "After training, mark the codes that the training split uses, and end dead codes' wait at an epoch's length."
+    order = 70                                                               # after SaveModelCallback has loaded the best weights
+    def before_fit(self):
+        for quantizer in self.model.quantizers.values(): quantizer.dead_code_threshold = max(len(self.dls.train), 1)
+
+    def after_fit(self):
+        was_training = self.model.training
+        for band, z in training_latents(self.model, self.learn.data).items():
+            quantizer = self.model.quantizers[band]
+            nearest = torch.cat([(torch.cdist(c, quantizer.codebook)).argmin(-1).flatten() for c in z.split(ENCODE_ROWS)])
+            quantizer.set_used(torch.bincount(nearest, minlength=quantizer.codebook_size))
+        self.model.train(was_training)
+
+
+class TokenizerLearner(StageLearner):
+    "Stage 1: learn a `VQTokenizer` by reconstruction of the training split."
+    def __init__(self,
+        dls, # tsai DataLoaders (batch transforms are not applied) or `SeriesData`
+        preset:str='fast', # 'fast' or 'paper'
+        model:VQTokenizer=None, # A tokenizer of your own; made from the preset by default
+        cbs=None, # Callbacks besides the stage's own
+        settings:dict=None, # Settings that replace the preset's, see `TOKENIZER_PRESETS`
+        **kwargs # bs, min_steps, device, and what fastai's Learner takes
+    ):
+        self.data, valid = _splits_of(dls)
+        spec = self.data.spec
+        model = model or VQTokenizer(spec.c_in, spec.n_classes, spec.seq_len, preset, n_series=spec.n_series, **(settings or {}))
+        model.scale.set(spec.mean, spec.std)
+        watched = [Watch('lf_mse', lambda out, x: F.mse_loss(out['series']['lf'], out['target']['lf'])),
+                   Watch('hf_l1', lambda out, x: F.l1_loss(out['series']['hf'], out['target']['hf'])),
+                   *[CodeUsage(band, what) for band in BANDS for what in ('perplexity', 'usage')]]
+        super().__init__(_series_rows(self.data), valid and _series_rows(valid), spec, model, loss_func=tokenizer_loss,
+                         **{'metrics': watched, **_with_device(kwargs, dls)})
+        self.add_cbs([CodeCensus(), *(cbs or [])])
+
+    def show_results(self,
+        n:int=4, # Series to show
+        axs=None # matplotlib axes [n]; made by default
+    ): # matplotlib axes [n]
+        "Training series over their reconstructions."
+        x = self.data.series(range(min(n, len(self.data)))).to(_device(self.model))
+        self.model.eval()
+        with torch.no_grad(): return _plot_pairs(x, self.model(x)['x'], ('real', 'reconstructed'), axs)
+
+
+# Stage 2
+
+def masked_loss(logits, targets): # Cross-entropy on the masked positions of both bands
+    return sum(F.cross_entropy(logits[band].transpose(1, 2), targets[band], ignore_index=IGNORE) for band in BANDS)
+
+
+def _masked_accuracy(band):
+    def accuracy(logits, targets):
+        masked = targets[band] != IGNORE
+        return (logits[band].argmax(-1) == targets[band])[masked].float().mean()
+    return accuracy
+
+
+class TokenMasking(Callback):
+    "Hide tokens, and now and then the class, from the prior."
+    order = 5
+    def before_batch(self):
+        (lf, hf, y), model = self.xb, self.model
+        tokens, masked, targets = dict(lf=lf, hf=hf), {}, {}
+        for band in BANDS:
+            mask = random_mask(*tokens[band].shape, device=lf.device)
+            masked[band] = tokens[band].masked_fill(mask, model.mask_id[band])
+            targets[band] = tokens[band].masked_fill(~mask, IGNORE)
+        if self.training: y = torch.where(torch.rand(y.shape, device=y.device) < model.p_uncond, model.null_class, y)
+        self.learn.xb, self.learn.yb = (masked, y, lf), (targets,)
+
+
+class PriorLearner(StageLearner):
+    "Stage 2: learn a `MaskedPrior` of the training split's tokens, which are made once."
+    def __init__(self,
+        dls, # tsai DataLoaders (batch transforms are not applied) or `SeriesData`
+        tokenizer:VQTokenizer, # From stage 1; it is not changed
+        preset:str='fast', # 'fast' or 'paper'
+        model:MaskedPrior=None, # A prior of your own; made from the preset by default
+        cbs=None, # Callbacks besides the stage's own
+        settings:dict=None, # Settings that replace the preset's, see `PRIOR_PRESETS`
+        **kwargs # bs, min_steps, device, and what fastai's Learner takes
+    ):
+        data, valid = _splits_of(dls)
+        spec, self.tokenizer = data.spec, tokenizer.eval()
+        model = model or MaskedPrior(spec.c_in, spec.n_classes, spec.seq_len, preset, grid=tokenizer.grid,
+                                     codebook_size=tokenizer.codebook_size, **(settings or {}))
+        rows = self._token_rows(data, model)
+        counts = {band: torch.bincount(t.flatten(), minlength=model.codebook_size[band]) for band, t in zip(BANDS, rows)}
+        model.set_used({band: c > 0 for band, c in counts.items()})
+        watched = [Watch(f'{band}_loss', lambda p, t, band=band: F.cross_entropy(p[band].transpose(1, 2), t[band], ignore_index=IGNORE)) for band in BANDS]
+        watched += [Watch(f'{band}_accuracy', _masked_accuracy(band)) for band in BANDS]
+        super().__init__(_tensor_rows(rows), valid and _tensor_rows(self._token_rows(valid, model, spec)), spec, model, n_inp=3,
+                         loss_func=masked_loss, **{'metrics': watched, **_with_device(kwargs, dls)})
+        self.add_cbs([TokenMasking(), *(cbs or [])])
+
+    def _token_rows(self, data, model, spec=None):
+        tokens = self.tokenizer.quantize(training_latents(self.tokenizer, data))
+        return (*[tokens[band] for band in BANDS], class_ids(data, spec or data.spec, model.null_class).to(tokens['lf'].device))
+
+    def show_results(self,
+        n:int=4, # Series to show
+        axs=None, # matplotlib axes [n]; made by default
+        seed:int=0 # Seed of the samples
+    ): # matplotlib axes [n]
+        "Samples of the prior, decoded."
+        self.model.eval()
+        y = torch.arange(n, device=_device(self.model)) % max(1, self.spec.n_classes)
+        x = self.tokenizer.decode(self.model.sample_tokens(y, generator=_generator(y.device, seed)))
+        titles = [str(self.spec.vocab[i]) if self.spec.vocab else 'sample' for i in y.tolist()]
+        return _plot_pairs(x, None, titles, axs)
+
+
+# Stage 3
+
+class MapperLoss:
+    "L1 between mapped and real series, in standardised units; 'l1+stft' adds multi-scale spectral magnitudes, against blur."
+    def __init__(self,
+        std, # Deviation of each channel [c_in, 1], original units
+        loss:str='l1', # 'l1' (the paper's) or 'l1+stft'
+        n_ffts:tuple=(8, 16, 32, 64), # STFT sizes; those over half the series are left out
+        weight:float=1. # Weight of the spectral term
+    ):
+        if loss not in ('l1', 'l1+stft'): raise ValueError(f"loss is {loss!r}, expected 'l1' or 'l1+stft'")
+        self.std, self.spectral, self.n_ffts, self.weight = std, loss == 'l1+stft', n_ffts, weight
+
+    def __call__(self, x_map, x): # [bs, c_in, seq_len] twice, original units -> scalar
+        x_map, x = ((v / self.std.to(v.device)).float() for v in (x_map, x.as_subclass(Tensor)))
+        loss = F.l1_loss(x_map, x)
+        if not self.spectral: return loss
+        sizes = [n for n in self.n_ffts if n <= x.shape[-1] // 2]
+        return loss + self.weight * sum(F.l1_loss(_magnitudes(x_map, n), _magnitudes(x, n)) for n in sizes) / len(sizes)
+
+
+def _magnitudes(x, n_fft):
+    s = torch.stft(x.flatten(0, 1), n_fft, n_fft // 4, window=torch.hann_window(n_fft, device=x.device), normalized=True, return_complex=True)
+    return torch.view_as_real(s).square().sum(-1).add(1e-8).sqrt()            # abs() has no gradient at 0
+
+
+class StochasticReconstruction(Callback):
+    "Turn latents into stochastically quantised reconstructions X̃'_τ, paired with their series. [arXiv 2501.17553, Eq. 3.1b]"
+    order = 5
+    def before_fit(self):
+        if self.learn.tau is None: self.learn.search_tau()
+
+    def before_batch(self):
+        with torch.no_grad(): x_svq = self.learn.reconstruct(dict(zip(BANDS, self.xb)))
+        self.learn.xb, self.learn.x_svq = (x_svq,), x_svq
+
+
+class MapperLearner(StageLearner):
+    "Stage 3: learn a `NeuralMapper` from stochastically quantised reconstructions to the series themselves; latents are made once."
+    def __init__(self,
+        dls, # tsai DataLoaders (batch transforms are not applied) or `SeriesData`
+        tokenizer:VQTokenizer, # From stage 1; it is not changed
+        prior:MaskedPrior=None, # From stage 2, for `search_tau`; it is not changed
+        preset:str='fast', # 'fast' or 'paper'
+        model:NeuralMapper=None, # A mapper of your own; made from the preset by default
+        tau:float=None, # SVQ temperature; searched for by default
+        loss:str=None, # 'l1' or 'l1+stft'; the paper's L1 for preset 'paper', else 'l1+stft'
+        cbs=None, # Callbacks besides the stage's own
+        settings:dict=None, # Settings that replace the preset's, see `MAPPER_PRESETS`
+        **kwargs # bs, min_steps, device, and what fastai's Learner takes
+    ):
+        self.data, valid = _splits_of(dls)
+        spec = self.data.spec
+        self.tokenizer, self.prior, self.tau, self.tau_table = tokenizer.eval(), prior and prior.eval(), tau, None
+        model = model or NeuralMapper(spec.c_in, spec.n_classes, spec.seq_len, preset, **(settings or {}))
+        model.scale.set(spec.mean, spec.std)
+        loss_func = MapperLoss(model.scale.std, loss or ('l1' if preset == 'paper' else 'l1+stft'))
+        l1 = MapperLoss(model.scale.std)
+        watched = [Watch('l1_before', lambda x_map, x: l1(self.x_svq, x)), Watch('l1_after', l1)]
+        super().__init__(self._latent_rows(self.data), valid and self._latent_rows(valid), spec, model, n_inp=2,
+                         loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
+        self.add_cbs([StochasticReconstruction(), *(cbs or [])])
+
+    def _latent_rows(self, data):
+        latents = training_latents(self.tokenizer, data)
+        def rows(idx): return (*[latents[band][idx] for band in BANDS], data.series(idx).to(latents['lf'].device))
+        return rows, len(data)
+
+    def reconstruct(self,
+        latents:dict, # {band: z [bs, n_tokens, codebook_dim]}
+        tau:float=None, # SVQ temperature; the learner's by default
+        generator:torch.Generator=None # Source of randomness
+    ) -> Tensor: # X̃'_τ [bs, c_in, seq_len], original units
+        "Stochastically quantised reconstructions of series, from their latents."
+        return self.tokenizer.decode(self.tokenizer.quantize(latents, self.tau if tau is None else tau, generator))
+
+    @torch.no_grad()
+    def search_tau(self,
+        tau_grid:tuple=TAU_GRID, # Temperatures to try, in squared latent distance; 0 is the nearest code
+        n:int=512, # Prior samples, and training series at most
+        seed:int=0, # Seed of all draws
+        n_kernels:int=1000 # ROCKET kernels of the FID
+    ) -> pd.DataFrame: # Columns tau, fid; the smallest FID is the learner's `tau` from now on
+        "τ* = argmin FID(X̂, X̃'_τ): the temperature whose reconstructions look like the prior's samples X̂. [arXiv 2501.17553, Alg. 1]"
+        if self.prior is None: raise RuntimeError("search_tau needs the prior: MapperLearner(dls, tokenizer, prior), or pass tau=")
+        idx = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(seed))[:n].numpy()
+        device = _device(self.tokenizer)
+        generator = _generator(device, seed)
+        *latents, x = self.dls.train.rows(idx)
+        latents = dict(zip(BANDS, latents))
+        y = class_ids(self.data, self.spec, self.prior.null_class)[idx].to(device)
+        features = RocketFeatures.fit(x, n_kernels=n_kernels).to(device)
+        x_gen = features(torch.cat([self.tokenizer.decode(self.prior.sample_tokens(part, generator=generator))
+                                    for part in y.repeat(-(-n // len(y)))[:n].split(ENCODE_ROWS)]))
+        rows = []
+        for tau in progress_bar(tau_grid, leave=False):
+            x_svq = torch.cat([self.reconstruct(dict(zip(BANDS, z)), tau, generator)
+                               for z in zip(*[latents[band].split(ENCODE_ROWS) for band in BANDS])])
+            rows.append((tau, float(frechet_distance(x_gen, features(x_svq)))))
+        self.tau_table = pd.DataFrame(rows, columns=['tau', 'fid'])
+        self.tau = float(self.tau_table.loc[self.tau_table.fid.idxmin(), 'tau'])
+        return self.tau_table
+
+    def show_tau(self,
+        ax=None # matplotlib axes; made by default
+    ): # matplotlib axes
+        "FID between prior samples and reconstructions against τ."
+        if self.tau_table is None: raise RuntimeError("no search has been run: call search_tau() first")
+        return plot_tau(self.tau_table, self.tau, ax)
+
+    def show_results(self,
+        n:int=4, # Series to show
+        axs=None # matplotlib axes [n]; made by default
+    ): # matplotlib axes [n]
+        "Stochastic reconstructions of training series, and what the mapper makes of them."
+        if self.tau is None: self.search_tau()
+        *latents, _ = self.dls.train.rows(range(min(n, len(self.data))))
+        self.model.eval()
+        with torch.no_grad():
+            x_svq = self.reconstruct(dict(zip(BANDS, latents)))
+            return _plot_pairs(x_svq, self.model(x_svq), ('quantised', 'mapped'), axs)
+
+
+# Shared pieces
+
+@torch.no_grad()
+def training_latents(
+    tokenizer:VQTokenizer, # Stage 1; set to eval mode
+    data:SeriesData # Series
+) -> dict: # {band: z [n, n_tokens, codebook_dim]} on the tokenizer's device
+    "Latents of all series, made once."
+    tokenizer.eval()
+    device, out = _device(tokenizer), {band: [] for band in BANDS}
+    for chunk in data.chunks():
+        for x in chunk.split(ENCODE_ROWS):
+            for band, z in tokenizer.latents(x.to(device)).items(): out[band].append(z)
+    return {band: torch.cat(z) for band, z in out.items()}
+
+
+def class_ids(
+    data:SeriesData, # Series with or without labels
+    spec, # `SeriesSpec` whose vocab the ids follow
+    null_class:int # Id of the null class
+) -> Tensor: # Class ids [n], int64; the null class where there are no labels
+    "Class ids by name."
+    if data.y is None or not spec.vocab: return torch.full((len(data),), null_class)
+    return torch.as_tensor(spec.to_ids(data.spec.to_labels(data.y)))
+
+
+def plot_tau(
+    table:pd.DataFrame, # Columns tau, fid
+    tau:float, # The one chosen
+    ax=None # matplotlib axes; made by default
+): # matplotlib axes
+    "FID against τ, the choice marked."
+    ax = ax or plt.subplots(figsize=(5, 3))[1]
+    ax.plot(table.tau, table.fid, 'o-')
+    ax.axvline(tau, ls=':', color='grey')
+    ax.set_xscale('symlog', linthresh=max(table.tau[table.tau > 0].min(), 1e-6))
+    ax.set(xlabel='τ (squared latent distance)', ylabel="FID(X̂, X̃'τ)", title=f'τ* = {tau:g}')
+    return ax
+
+
+def _splits_of(dls): # -> training SeriesData, validation SeriesData or None
+    if isinstance(dls, SeriesData): return dls, None
+    n_valid = len(dls.valid.dataset) if len(dls.loaders) > 1 else 0
+    return SeriesData.from_dls(dls), SeriesData.from_dls(dls, split=1) if n_valid > 1 else None
+
+
+def _series_rows(data):
+    def rows(idx):
+        x = data.series(idx)
+        return x, x
+    return rows, len(data)
+
+
+def _tensor_rows(tensors):
+    return (lambda idx: tuple(t[idx] for t in tensors)), len(tensors[0])
+
+
+def _with_device(kwargs, dls): return {'device': getattr(dls, 'device', None), **kwargs}
+
+
+def _device(module): return next(module.parameters()).device
+
+
+def _generator(device, seed): return torch.Generator(device).manual_seed(seed)
+
+
+def _plot_pairs(first, second, labels, axs):
+    first = first.float().cpu().numpy()
+    axs = plt.subplots(1, len(first), figsize=(4 * len(first), 3), squeeze=False)[1][0] if axs is None else axs
+    for i, ax in enumerate(axs):
+        ax.plot(first[i].T, lw=1.2, label=labels[0] if second is not None else None)
+        if second is None: ax.set_title(labels[i])
+        else:
+            ax.plot(second[i].float().cpu().numpy().T, lw=1.2, ls='--', label=labels[1])
+            if i == 0: ax.legend()
+    return axs

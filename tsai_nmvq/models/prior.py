@@ -1,0 +1,138 @@
+"""Stage 2: bidirectional transformers that predict masked tokens, and sample by iterative decoding (MaskGIT)."""
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from .bands import BANDS
+from .layers import ConfigModule, TransformerBlock, positive_int, resolve_preset
+from .quantizer import draw_ids
+from .schedule import n_masked_after, remask
+from .tokenizer import MIN_SEQ_LEN, VQTokenizer
+
+__all__ = ['MaskedPrior', 'PRIOR_PRESETS']
+
+PRIOR_PRESETS = {
+    # What a laptop learns in a minute
+    'fast': dict(lf_dim=64, lf_layers=3, lf_heads=2, hf_dim=64, hf_layers=2, hf_heads=2, ff_mult=2, head_dim=32, dropout=0., emb_dropout=0.2,
+                 p_uncond=0.1, n_steps=dict(lf=12, hf=12), choice_temp=dict(lf=10., hf=10.)),
+    # arXiv 2303.04743 as its authors' package has it
+    'paper': dict(lf_dim=128, lf_layers=4, lf_heads=2, hf_dim=32, hf_layers=1, hf_heads=1, ff_mult=1, head_dim=64, dropout=0.3, emb_dropout=0.3,
+                  p_uncond=0.2, n_steps=dict(lf=10, hf=10), choice_temp=dict(lf=10., hf=0.)),
+}
+
+
+class BandPrior(nn.Module):
+    "Logits of one band's masked tokens, given its visible ones, a class and, for HF, the LF tokens."
+    def __init__(self, n_tokens, codebook_size, n_classes, dim, n_layers, n_heads, ff_mult, head_dim, dropout, emb_dropout, context=None):
+        super().__init__()
+        self.token_emb = nn.Embedding(codebook_size + 1, dim)              # the last one is the mask token
+        self.pos_emb = nn.Parameter(torch.randn(n_tokens, dim) * 0.02)
+        self.class_emb = nn.Embedding(n_classes + 1, dim)                  # the last one is the null class
+        if context:
+            (rows, positions), n_context, context_size = context
+            self.context_emb = nn.Embedding(context_size, dim)
+            self.context_pos = nn.Parameter(torch.randn(n_context, dim) * 0.02)
+            self.context_mix = nn.Linear(2 * dim, dim)
+            above = (torch.arange(positions) * n_context) // positions     # LF position over each HF position
+            self.register_buffer('above', above.repeat(rows), persistent=False)
+        self.blocks = nn.Sequential(*[TransformerBlock(dim, n_heads, ff_mult, head_dim, dropout) for _ in range(n_layers)])
+        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
+        self.bias = nn.Parameter(torch.zeros(n_tokens, codebook_size))
+        self.drop = nn.Dropout(emb_dropout)
+        for emb in (m for m in self.modules() if isinstance(m, nn.Embedding)): nn.init.normal_(emb.weight, std=dim ** -0.5)
+
+    def forward(self, tokens, y, context=None): # [bs, n], [bs], [bs, n_context] -> logits [bs, n, codebook_size]
+        h = self.token_emb(tokens)
+        if context is not None:
+            c = self.context_emb(context) + self.context_pos
+            h = self.context_mix(torch.cat((h, c[:, self.above]), -1))
+        h = torch.cat((self.class_emb(y).unsqueeze(1), self.drop(h + self.pos_emb)), 1)
+        h = self.head(self.blocks(h)[:, 1:])
+        return h @ self.token_emb.weight[:-1].t() + self.bias
+
+
+class MaskedPrior(ConfigModule):
+    """Distribution of tokens given a class: LF tokens, then HF tokens given LF. [arXiv 2303.04743, section 3.2]
+
+    Class id `n_classes` is the null class: unconditional. Built without sizes it takes those of a default `VQTokenizer`."""
+    def __init__(self,
+        c_in:int, # Channels; used only where the token sizes are left out
+        c_out:int=0, # Classes; 0 for unconditional data
+        seq_len:int=None, # Steps; used only where the token sizes are left out
+        preset:str='fast', # 'fast' or 'paper', see `PRIOR_PRESETS`
+        grid:dict=None, # {band: (rows, positions)}: the tokenizer's
+        codebook_size:dict=None, # {band: codes}: the tokenizer's
+        **settings # Settings that replace the preset's: lf_dim, hf_layers, dropout, p_uncond, n_steps, choice_temp, ...
+    ):
+        super().__init__()
+        s = resolve_preset(PRIOR_PRESETS, preset, settings, 'MaskedPrior')
+        if grid is None or codebook_size is None:
+            like = VQTokenizer(c_in, c_out, positive_int(seq_len, 'seq_len', 'MaskedPrior', least=MIN_SEQ_LEN), preset=preset)
+            grid, codebook_size = like.grid, like.codebook_size
+        self.n_classes = positive_int(c_out, 'c_out', 'MaskedPrior', least=0)
+        self.null_class, self.p_uncond = self.n_classes, s['p_uncond']
+        self.n_steps, self.choice_temp = dict(s['n_steps']), dict(s['choice_temp'])
+        self.codebook_size, self.mask_id = dict(codebook_size), dict(codebook_size)
+        self.n_tokens = {band: rows * positions for band, (rows, positions) in grid.items()}
+        shared = {k: s[k] for k in ('ff_mult', 'head_dim', 'dropout', 'emb_dropout')}
+        context = dict(lf=None, hf=(grid['hf'], self.n_tokens['lf'], codebook_size['lf']))
+        self.priors = nn.ModuleDict({
+            band: BandPrior(self.n_tokens[band], codebook_size[band], self.n_classes, s[f'{band}_dim'], s[f'{band}_layers'],
+                            s[f'{band}_heads'], context=context[band], **shared) for band in BANDS})
+        for band in BANDS: self.register_buffer(f'used_{band}', torch.ones(codebook_size[band], dtype=torch.bool))
+
+    def forward(self,
+        masked:dict, # {band: token ids [bs, n_tokens] with `mask_id` where masked}
+        y:Tensor, # Class ids [bs]; `null_class` for unconditional
+        lf:Tensor # The visible LF tokens that HF is conditioned on [bs, n_tokens of LF]
+    ) -> dict: # {band: logits [bs, n_tokens, codebook_size]}; -inf for codes that the training data never use
+        "Predict the masked tokens of both bands."
+        return {band: self.band_logits(band, masked[band], y, lf) for band in BANDS}
+
+    def band_logits(self, band, tokens, y, lf=None): # [bs, n], [bs], [bs, n_lf] -> [bs, n, codebook_size], float32
+        "Logits of one band."
+        logits = self.priors[band](tokens, y, lf if band == 'hf' else None)
+        return logits.float().masked_fill(~getattr(self, f'used_{band}'), -torch.inf)
+
+    @torch.no_grad()
+    def set_used(self,
+        used:dict # {band: codes that the training data use [codebook_size], bool}
+    ):
+        "Only these codes may be predicted from now on."
+        for band in BANDS: getattr(self, f'used_{band}').copy_(used[band])
+
+    @torch.no_grad()
+    def sample_tokens(self,
+        y:Tensor, # Class id of each series [bs], on the model's device; `null_class` for unconditional
+        n_steps:dict=None, # {band: decoding steps}; the preset's by default
+        choice_temp:dict=None, # {band: temperature of the confidence noise, falling to 0 at the last step}; the preset's by default
+        cfg_scale:float=1., # Guidance: uncond + s (cond - uncond); 0 unconditional, 1 conditional
+        generator:torch.Generator=None # Source of randomness on the model's device
+    ) -> dict: # {band: token ids [bs, n_tokens]}, no mask id left
+        "Sample by iterative decoding: all masked tokens are drawn at each step, the most confident stay. Use in eval mode."
+        n_steps, choice_temp = n_steps or self.n_steps, choice_temp or self.choice_temp
+        out = {}
+        for band in BANDS:
+            out[band] = self._decode_band(band, y, out.get('lf'), n_steps[band], choice_temp[band], cfg_scale, generator)
+        return out
+
+    def _decode_band(self, band, y, lf, n_steps, choice_temp, cfg_scale, generator):
+        n, mask_id = self.n_tokens[band], self.mask_id[band]
+        n_steps = min(n_steps, n)
+        tokens = torch.full((len(y), n), mask_id, device=y.device)
+        for step in range(n_steps):
+            masked = tokens == mask_id
+            logp = self._guided(band, tokens, y, lf, cfg_scale).log_softmax(-1)
+            drawn = torch.where(masked, draw_ids(logp.exp(), generator), tokens)
+            confidence = logp.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
+            back = remask(confidence, masked, n_masked_after(step, n_steps, n), choice_temp * (1 - (step + 1) / n_steps), generator)
+            tokens = drawn.masked_fill(back, mask_id)
+        return tokens
+
+    def _guided(self, band, tokens, y, lf, cfg_scale):
+        if cfg_scale == 1: return self.band_logits(band, tokens, y, lf)
+        null = torch.full_like(y, self.null_class)
+        if cfg_scale == 0: return self.band_logits(band, tokens, null, lf)
+        both = self.band_logits(band, tokens.repeat(2, 1), torch.cat((y, null)), None if lf is None else lf.repeat(2, 1))
+        cond, uncond = both.chunk(2)
+        return torch.where(uncond.isinf(), uncond, uncond + cfg_scale * (cond - uncond))

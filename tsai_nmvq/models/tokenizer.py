@@ -1,0 +1,185 @@
+"""Stage 1: a vector-quantised autoencoder on each frequency band (TimeVQVAE)."""
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from .bands import BANDS, band_series, n_bins, n_frames, split_bands
+from .layers import ConfigModule, Standardizer, activation, positive_int, resolve_preset
+from .quantizer import VectorQuantizer
+
+__all__ = ['VQTokenizer', 'TOKENIZER_PRESETS', 'adaptive_codebook_size', 'token_grid']
+
+MIN_SEQ_LEN = 16
+
+TOKENIZER_PRESETS = {
+    # What a laptop learns in a minute: dense convolutions, HF bins as channels, a codebook that fits the data
+    'fast': dict(n_fft=4, lf_width=8, hf_width=32, dim=16, max_dim=64, hidden_dim=64, n_blocks=1, dropout=0.,
+                 separable=False, snake=False, mix_bins=True, codebook_size=None, codebook_dim=8, ema_decay=0.8, commitment_weight=1.),
+    # arXiv 2303.04743 as its authors' package has it: separable convolutions, HF bins as a second axis, 1024 codes
+    'paper': dict(n_fft=4, lf_width=8, hf_width=32, dim=4, max_dim=512, hidden_dim=128, n_blocks=2, dropout=0.3,
+                  separable=True, snake=True, mix_bins=False, codebook_size=1024, codebook_dim=8, ema_decay=0.8, commitment_weight=1.),
+}
+
+
+def adaptive_codebook_size(
+    n_series:int|None, # Series in the training split; None where unknown
+    n_tokens:int, # Tokens of the band a series
+    vectors_per_code:int=16, # Latents that a code should stand for
+    largest:int=512 # Upper bound; also the size for unknown n_series
+) -> int: # A power of two in 16..largest
+    "Codes for a data set: 1024 codes for 50 series would be a codebook of noise."
+    if n_series is None: return largest
+    return max(16, min(largest, 2 ** round(math.log2(max(1, n_series * n_tokens / vectors_per_code)))))
+
+
+def token_grid(
+    seq_len:int, # Steps of the series
+    band:str, # 'lf' or 'hf'
+    n_fft:int, # STFT size
+    width:int, # Positions along time to aim at
+    mix_bins:bool # Whether the band's bins are channels (one row of tokens) or rows
+) -> tuple: # (rows, positions, stride-2 levels): the tokens of a series are rows x positions
+    "Size of a band's token grid, known before any forward pass."
+    frames = n_frames(seq_len, n_fft)
+    levels = max(1, round(math.log2(max(1, frames / width))))
+    return (1 if mix_bins else n_bins(band, n_fft)), math.ceil(frames / 2 ** levels), levels
+
+
+class ResBlock(nn.Module):
+    "Two convolutions along time around BatchNorm and Snake, with a skip."
+    def __init__(self, dim, out_dim, kernel_f, separable, dropout, snake):
+        super().__init__()
+        self.convs = nn.Sequential(activation(dim, snake), _conv(dim, out_dim, (kernel_f, 3), separable), nn.BatchNorm2d(out_dim),
+                                   activation(out_dim, snake), _conv(out_dim, out_dim, (kernel_f, 3), separable), nn.Dropout(dropout))
+        self.skip = nn.Identity() if dim == out_dim else nn.Conv2d(dim, out_dim, 1)
+
+    def forward(self, x): return self.skip(x) + self.convs(x)                # [bs, dim, rows, W] -> [bs, out_dim, rows, W]
+
+
+class Encoder(nn.Sequential):
+    "Spectrogram [bs, dim_in, rows, W] -> unit vectors [bs, hidden_dim, rows, W / 2**levels]."
+    def __init__(self, dim_in, dims, hidden_dim, n_blocks, kernel_f, separable, dropout, snake):
+        layers = [_resample(dim_in, dims[0], kernel_f, separable, dropout, snake)]
+        for before, after in zip(dims, dims[1:]):
+            layers += [_resample(before, after, kernel_f, separable, dropout, snake),
+                       *[ResBlock(after, after, kernel_f, separable, dropout, snake) for _ in range(n_blocks)]]
+        super().__init__(*layers, ResBlock(dims[-1], hidden_dim, kernel_f, separable, dropout, snake))
+
+    def forward(self, x): return F.normalize(super().forward(x), dim=1)
+
+
+class Decoder(nn.Sequential):
+    "Quantised latents [bs, hidden_dim, rows, n] -> spectrogram [bs, dim_out, rows, n * 2**levels]."
+    def __init__(self, dim_out, dims, hidden_dim, n_blocks, kernel_f, separable, dropout, snake):
+        layers = [ResBlock(hidden_dim, dims[-1], kernel_f, separable, dropout, snake)]
+        for before, after in zip(dims[:0:-1], dims[-2::-1]):
+            layers += [*[ResBlock(before, before, kernel_f, separable, dropout, snake) for _ in range(n_blocks)],
+                       _resample(before, after, kernel_f, separable, dropout, snake, up=True)]
+        super().__init__(*layers, _resample(dims[0], dims[0], kernel_f, separable, 0., snake, up=True), nn.Conv2d(dims[0], dim_out, 1))
+
+
+class VQTokenizer(ConfigModule):
+    """Series to tokens and back: STFT bands, and for each band an encoder, a `VectorQuantizer` and a decoder.
+
+    Takes and gives series in the data's own units; inside they are standardised. [arXiv 2303.04743, section 3.1]"""
+    def __init__(self,
+        c_in:int, # Channels
+        c_out:int=None, # Not used: tsai passes it to every architecture
+        seq_len:int=None, # Steps, at least 16
+        preset:str='fast', # 'fast' or 'paper', see `TOKENIZER_PRESETS`
+        n_series:int=None, # Series in the training split: the codebook size follows it where the preset leaves it open
+        **settings # Settings that replace the preset's: n_fft, lf_width, hf_width, dim, hidden_dim, codebook_size, ...
+    ):
+        super().__init__()
+        self.c_in = positive_int(c_in, 'c_in', 'VQTokenizer')
+        self.seq_len = positive_int(seq_len, 'seq_len', 'VQTokenizer', least=MIN_SEQ_LEN)
+        s = resolve_preset(TOKENIZER_PRESETS, preset, settings, 'VQTokenizer')
+        self.n_fft, self.scale = s['n_fft'], Standardizer(self.c_in)
+        self.grid, self.n_tokens, self.codebook_size = {}, {}, {}
+        self.encoders, self.quantizers, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        for band in BANDS:
+            rows, positions, levels = token_grid(self.seq_len, band, self.n_fft, s[f'{band}_width'], s['mix_bins'])
+            size = s['codebook_size'] or adaptive_codebook_size(n_series, rows * positions)
+            self.grid[band], self.n_tokens[band], self.codebook_size[band] = (rows, positions), rows * positions, size
+            dims = [min(s['dim'] * 2 ** i, s['max_dim']) for i in range(levels)]
+            channels = 2 * self.c_in * (n_bins(band, self.n_fft) // rows)
+            shared = dict(dims=dims, hidden_dim=s['hidden_dim'], n_blocks=s['n_blocks'], kernel_f=3 if rows > 1 else 1,
+                          separable=s['separable'], dropout=s['dropout'], snake=s['snake'])
+            self.encoders[band], self.decoders[band] = Encoder(channels, **shared), Decoder(channels, **shared)
+            self.quantizers[band] = VectorQuantizer(s['hidden_dim'], size, s['codebook_dim'], s['ema_decay'], s['commitment_weight'])
+
+    def forward(self,
+        x:Tensor # Series [bs, c_in, seq_len], original units
+    ) -> dict: # 'x' the reconstruction in original units; by band, standardised: 'series', 'target', 'tokens'; 'commitment'
+        "Reconstruct x from its nearest codes; in training mode the codes move."
+        spectra, out = self._spectra(x), dict(series={}, target={}, tokens={}, commitment=0.)
+        for band in BANDS:
+            h, tokens, commitment = self.quantizers[band](self._encode(spectra[band], band))
+            out['series'][band], out['tokens'][band] = self._decode(h, band), tokens
+            out['target'][band] = band_series(spectra[band], band, self.n_fft, self.seq_len)
+            out['commitment'] = out['commitment'] + commitment
+        out['x'] = self.scale.inverse(sum(out['series'].values()))
+        return out
+
+    def latents(self, x:Tensor) -> dict: # [bs, c_in, seq_len] -> {band: z [bs, n_tokens, codebook_dim]}
+        "Encoder outputs in the codes' space: what stochastic quantization draws around."
+        spectra = self._spectra(x)
+        return {band: self.quantizers[band].latents(self._encode(spectra[band], band)) for band in BANDS}
+
+    def quantize(self,
+        latents:dict, # {band: z [bs, n_tokens, codebook_dim]} from `latents`
+        tau:float|Tensor|None=None, # SVQ temperature, one number or one a row; None or 0 picks the nearest codes
+        generator:torch.Generator=None # Source of randomness on the latents' device
+    ) -> dict: # {band: token ids [bs, n_tokens]}
+        "Tokens of latents, nearest or stochastic. [arXiv 2501.17553, Eq. 3.1b]"
+        return {band: self.quantizers[band].tokens(latents[band], tau, generator) for band in BANDS}
+
+    def encode(self,
+        x:Tensor, # Series [bs, c_in, seq_len], original units
+        tau:float|Tensor|None=None, # SVQ temperature, see `quantize`
+        generator:torch.Generator=None # Source of randomness
+    ) -> dict: # {band: token ids [bs, n_tokens], int64}
+        "Tokens of series."
+        return self.quantize(self.latents(x), tau, generator)
+
+    def decode(self,
+        tokens:dict # {band: token ids [bs, n_tokens]}
+    ) -> Tensor: # Series [bs, c_in, seq_len], original units
+        "Series of tokens."
+        return self.scale.inverse(sum(self._decode(self.quantizers[band].lookup(tokens[band]), band) for band in BANDS))
+
+    def _spectra(self, x):
+        if x.ndim != 3 or x.shape[1:] != (self.c_in, self.seq_len):
+            raise ValueError(f"series have shape {tuple(x.shape)}, this VQTokenizer takes [bs, {self.c_in}, {self.seq_len}]")
+        return split_bands(self.scale(x.as_subclass(Tensor)), self.n_fft)
+
+    def _encode(self, spectrum, band): # [bs, 2 c_in, bins, W] -> [bs, n_tokens, hidden_dim]
+        rows, positions = self.grid[band]
+        if rows == 1: spectrum = spectrum.flatten(1, 2).unsqueeze(2)
+        pad = positions * 2 ** self._levels(band) - spectrum.shape[-1]
+        if pad: spectrum = F.pad(spectrum, (0, pad, 0, 0), mode='replicate')
+        return self.encoders[band](spectrum).flatten(2).transpose(1, 2)
+
+    def _decode(self, h, band): # [bs, n_tokens, hidden_dim] -> standardised [bs, c_in, seq_len]
+        spectrum = self.decoders[band](h.transpose(1, 2).unflatten(2, self.grid[band]))[..., :n_frames(self.seq_len, self.n_fft)]
+        return band_series(spectrum.reshape(len(h), 2 * self.c_in, n_bins(band, self.n_fft), -1), band, self.n_fft, self.seq_len)
+
+    def _levels(self, band): return sum(isinstance(m, Resample) for m in self.encoders[band])
+
+
+class Resample(nn.Sequential):
+    "Halve or double the positions along time."
+
+
+def _resample(dim, out_dim, kernel_f, separable, dropout, snake, up=False):
+    return Resample(_conv(dim, out_dim, (kernel_f, 4), separable, stride=2, up=up), nn.BatchNorm2d(out_dim), activation(out_dim, snake), nn.Dropout(dropout))
+
+
+def _conv(dim, out_dim, kernel, separable, stride=1, up=False):
+    conv = nn.ConvTranspose2d if up else nn.Conv2d
+    geometry = dict(kernel_size=kernel, stride=(1, stride), padding=(kernel[0] // 2, (kernel[1] - 1) // 2))
+    if not separable: return conv(dim, out_dim, **geometry)
+    return nn.Sequential(conv(dim, dim, groups=dim, **geometry), nn.Conv2d(dim, out_dim, 1))
