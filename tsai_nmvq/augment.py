@@ -1,6 +1,7 @@
 """Synthetic series in the training batch, on its device, before normalisation."""
 import weakref
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -34,7 +35,7 @@ class SeriesPool:
         self.count = torch.as_tensor(per_class, device=like.device)
         self.series = self._sample(self.ids, like)
         self.order = torch.randperm(len(self.ids), generator=generator, device=generator.device)
-        self.draws = self.oldest = 0
+        self.block, self.draws, self.oldest = min(REFILL_ROWS, len(self.ids)), 0, 0
 
     def draw(self,
         ids:Tensor, # Class ids of the generator [n]
@@ -42,15 +43,16 @@ class SeriesPool:
     ) -> Tensor: # Series of these classes [n, c_in, seq_len]
         "One series for each id; refills a part of the pool when it is due."
         self.draws += len(ids)
-        if self.draws >= self.reuse * REFILL_ROWS: self._refill()
+        due = self.draws // (self.reuse * self.block)
+        if due: self._refill(due * self.block)
+        self.draws -= due * self.reuse * self.block
         u = torch.rand(len(ids), device=ids.device, generator=generator)
         return self.series[self.first[ids] + (u * self.count[ids]).long()]
 
-    def _refill(self):
-        which = self.order[self.oldest:self.oldest + REFILL_ROWS]
+    def _refill(self, n):
+        which = self.order.roll(-self.oldest)[:n]
         self.series[which.to(self.series.device)] = self._sample(self.ids[which], self.series)
-        self.oldest = (self.oldest + REFILL_ROWS) % len(self.order)
-        self.draws = 0
+        self.oldest = (self.oldest + len(which)) % len(self.order)
 
     def _sample(self, ids, like):
         if not self.gen.spec.vocab: ids = torch.full_like(ids, self.gen.prior.null_class)
@@ -81,7 +83,11 @@ class NMVQAugment(ItemTransform, RandTransform):
         if mode not in MODES: raise ValueError(f"mode is {mode!r}, expected one of {MODES}")
         if not 0 <= p <= 1: raise ValueError(f"p is {p}, expected a probability in 0..1")
         if unknown not in ('raise', 'skip'): raise ValueError(f"unknown is {unknown!r}, expected 'raise' or 'skip'")
-        if append and mode == 'perturb' and balance: raise ValueError("balance works with mode='generate' only")
+        if reuse < 1: raise ValueError(f"reuse is {reuse}, expected 1 draw or more")
+        if gen is not None and (gen.spec is None or (mode == 'generate' and gen.prior is None)):
+            raise RuntimeError("the generator is not fitted: call gen.fit(X, y, splits=splits) before NMVQAugment(gen)")
+        if balance and (mode == 'perturb' or (gen is not None and not gen.spec.vocab)):
+            raise ValueError("balance draws other classes: it needs mode='generate' and a generator that was fitted with labels")
         super().__init__(p=1., **kwargs)
         self.gen, self.p, self.mode, self.magnitude, self.balance, self.append = gen, p, mode, magnitude, balance, append
         self.mapped, self.pool_size, self.reuse, self.unknown, self.seed = mapped, pool_size, reuse, unknown, seed
@@ -94,16 +100,22 @@ class NMVQAugment(ItemTransform, RandTransform):
         if self.gen is None or self.mode == 'perturb' or len(dl.dataset) == 0: return
         labelled = len(dl.dataset[[0]]) > 1
         if labelled and not getattr(dl, 'cat', False):
-            raise ValueError("NMVQAugment(mode='generate') needs class labels, these are regression targets; use mode='perturb', which keeps them right")
+            raise ValueError("NMVQAugment(mode='generate') needs class labels, and these loaders have none; for classes pass "
+                             "tfms=[None, TSClassification()], for regression targets use mode='perturb', which keeps them right")
         if labelled and not self.gen.spec.vocab:
             raise ValueError("this generator was fitted without labels, its series have no class; use mode='perturb', or fit it with y")
-        if labelled: self._to_gen = self._match([_plain(v) for v in dl.vocab])
+        if not labelled: return
+        to_gen = self._match([_plain(v) for v in dl.vocab])
+        if self._to_gen is not None and not torch.equal(self._to_gen.cpu(), to_gen):
+            raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
+        self._to_gen = to_gen
 
     def _match(self, vocab): # names by class id of the loader -> generator's class id by class id of the loader, -1 for unknown
         known = {str(v): i for i, v in enumerate(self.gen.spec.vocab)}
         missing = [v for v in vocab if str(v) not in known]
         if missing and self.unknown == 'raise':
-            raise ValueError(f"labels {missing} are not in the generator's vocab {list(self.gen.spec.vocab)}; fit it on these classes or pass unknown='skip'")
+            raise ValueError(f"labels {missing} are not in the generator's vocab {list(self.gen.spec.vocab)}; "
+                             "fit it on these classes or pass unknown='skip'")
         return torch.as_tensor([known.get(str(v), -1) for v in vocab])
 
     def before_call(self, b, split_idx):
@@ -115,7 +127,9 @@ class NMVQAugment(ItemTransform, RandTransform):
         pipeline = self._pipeline and self._pipeline()
         if pipeline is None: return True
         named = sum(len(L(v)) for k, v in vars(pipeline).items() if k != 'fs' and isinstance(L(v)[0] if L(v) else None, Transform))
-        return len(pipeline.fs) >= named
+        if len(pipeline.fs) < named: return False
+        self._pipeline = None
+        return True
 
     @torch.no_grad()
     def encodes(self, b):
@@ -146,7 +160,7 @@ class NMVQAugment(ItemTransform, RandTransform):
             keep = ids >= 0
             if not keep.all(): ids, new_y = ids[keep], None if new_y is None else new_y[keep]
             new = self._draw(ids, x)
-        return _like(torch.cat((_plain_tensor(x), new)), x), None if y is None else _like(torch.cat((_plain_tensor(y), _plain_tensor(new_y))), y)
+        return _cat(x, new), None if y is None else _cat(y, new_y)
 
     def _where(self, chosen, new, x): return _like(torch.where(chosen.view(-1, 1, 1), new, _plain_tensor(x)), x)
 
@@ -157,15 +171,19 @@ class NMVQAugment(ItemTransform, RandTransform):
     def _gen_ids(self, x, y): # -> class ids of the generator [n], -1 where the generator does not know the class
         n_classes = self.gen.spec.n_classes
         if n_classes == 0: return torch.zeros(len(x), dtype=torch.long, device=x.device)
-        if y is None: return torch.randint(n_classes, (len(x),), device=x.device, generator=self._draws)
+        if y is None:
+            weights = torch.as_tensor(self.gen.spec.proportions, dtype=torch.float, device=x.device)
+            return torch.multinomial(weights, len(x), replacement=True, generator=self._draws)
         if y.is_floating_point() or y.ndim != 1:
-            raise ValueError(f"NMVQAugment(mode='generate') needs one class id a row, y has shape {tuple(y.shape)} and type {y.dtype}; use mode='perturb'")
+            raise ValueError(f"NMVQAugment(mode='generate') needs one class id a row, y has shape {tuple(y.shape)} and type {y.dtype}; "
+                             "use mode='perturb'")
         if self._to_gen is None: self._to_gen = torch.arange(n_classes)
         if self._to_gen.device != x.device: self._to_gen = self._to_gen.to(x.device)
         return self._to_gen[_plain_tensor(y)]
 
-    def _balanced(self, ids, y, chosen): # new classes for the chosen rows: q = (1/C - (1-p) π) / p makes (1-p) π + p q even
-        weights = (1 / self.gen.spec.n_classes - (1 - self.p) * self.gen.spec.proportions).clip(0)
+    def _balanced(self, ids, y, chosen): # new classes for the chosen rows: q ∝ (real + p) / C - real π makes real π + p q even
+        real = 1. if self.append else 1 - self.p
+        weights = ((real + self.p) / self.gen.spec.n_classes - real * self.gen.spec.proportions).clip(0)
         weights = torch.as_tensor(weights if weights.sum() else np.ones_like(weights), dtype=torch.float, device=ids.device)
         drawn = torch.multinomial(weights, len(ids), replacement=True, generator=self._draws)
         if y is None: return torch.where(chosen, drawn, ids), y
@@ -203,9 +221,15 @@ class NMVQAugment(ItemTransform, RandTransform):
     def __getstate__(self):
         return {**self.__dict__, 'gen': None, '_pool': None, '_draws': None, '_pipeline': None}
 
+    def __deepcopy__(self, memo): # a copy shares the generator, which only pickling leaves out
+        new = memo[id(self)] = type(self).__new__(type(self))
+        new.__dict__.update({k: deepcopy(v, memo) for k, v in self.__getstate__().items()}, gen=self.gen)
+        return new
+
     def __repr__(self):
         what = f"magnitude={self.magnitude}" if self.mode == 'perturb' else f"balance={self.balance}"
-        return f"NMVQAugment({'no generator' if self.gen is None else self.gen!r}, p={self.p}, mode={self.mode!r}, {what}, append={self.append})"
+        gen = 'no generator' if self.gen is None else self.gen
+        return f"NMVQAugment({gen}, p={self.p}, mode={self.mode!r}, {what}, append={self.append})"
 
     @property
     def name(self): return repr(self)
@@ -214,10 +238,18 @@ class NMVQAugment(ItemTransform, RandTransform):
 def nmvq_randaug(
     gen, # `NMVQGenerator`
     low:float=0.05, # Magnitude at RandAugment's M = 0
-    high:float=1. # Magnitude at RandAugment's M = 10
+    high:float=1., # Magnitude at RandAugment's M = 10
+    **kwargs # Passed to NMVQAugment: mapped, seed, ...
 ) -> tuple: # Entry for tsai's RandAugment, as in `all_TS_randaugs`
-    "`NMVQAugment(mode='perturb')` as one of RandAugment's transforms."
-    return partial(NMVQAugment, gen, mode='perturb', p=1.), low, high
+    """`NMVQAugment(mode='perturb')` as one of RandAugment's transforms.
+
+    It works in the data's own units: put RandAugment before TSStandardize in the list, as their order ties."""
+    return partial(_with_magnitude, NMVQAugment(gen, mode='perturb', **{'p': 1., **kwargs})), low, high
+
+
+def _with_magnitude(aug, magnitude): # RandAugment calls its entries for every batch: a new transform each time would repeat its draws
+    aug.magnitude = magnitude
+    return aug
 
 
 def _plain(v): return v.item() if isinstance(v, np.generic) else v
@@ -227,3 +259,6 @@ def _plain_tensor(t): return t.as_subclass(Tensor)
 
 
 def _like(t, source): return t.as_subclass(type(source))
+
+
+def _cat(t, more): return _like(torch.cat((_plain_tensor(t), _plain_tensor(more))), t)

@@ -13,7 +13,7 @@ from .models.tokenizer import MIN_SEQ_LEN
 __all__ = ['SeriesSpec', 'SeriesData', 'RowsDL', 'stage_dls', 'check_series']
 
 CHUNK_ROWS = 1024
-MIN_STD = 1e-6
+MIN_STD = 1e-7      # over the mean: float32 resolves no less
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class SeriesData:
         splits=None # tsai's splits: (training rows, ...); all rows by default
     ):
         "The training rows of X and y."
-        if not hasattr(X, 'shape') or not hasattr(X, 'ndim') or getattr(X, 'dtype', None) == object:
+        if not hasattr(X, 'shape') or not hasattr(X, 'ndim') or getattr(X, 'dtype', None) == np.dtype(object):
             raise TypeError("X is ragged or not an array; pass a numeric array [n, c_in, seq_len] (pad or cut series to one length)")
         if X.ndim != 3:
             raise ValueError(f"X has shape {tuple(X.shape)}, expected [n, c_in, seq_len]; for one channel use X[:, None] or tsai's to3d(X)")
@@ -119,6 +119,7 @@ class SeriesData:
         y = None
         if vocab is not None and len(ds[[0]]) > 1:
             ids = np.concatenate([np.asarray(ds[idx][1]).reshape(-1) for idx in _chunks(len(ds))])
+            if len(ids) != len(ds): raise ValueError(f"dls has {len(ids)} labels for {len(ds)} series, expected one class label a series")
             y = np.asarray([_plain(v) for v in vocab], dtype=object)[ids.astype(np.int64)]
         return cls(lambda idx: ds[idx][0], len(ds), y)
 
@@ -128,7 +129,8 @@ class SeriesData:
         idx # Row indices [n]
     ) -> Tensor: # Series [n, c_in, seq_len], float32, original units
         "Read some rows."
-        return torch.as_tensor(np.asarray(self._rows(idx))).float()
+        rows = self._rows(idx)
+        return (rows.detach().as_subclass(Tensor) if isinstance(rows, Tensor) else torch.as_tensor(np.asarray(rows))).float()
 
     def chunks(self): # Yields series [<= CHUNK_ROWS, c_in, seq_len] in order
         "All rows, a bounded number at a time."
@@ -139,10 +141,12 @@ class SeriesData:
         for start, x in zip(range(0, self.n_series, CHUNK_ROWS), self.chunks()):
             check_series(x, start)
             x = x.double()
+            if start == 0: first = x[0, :, :1]                               # squares of what is far from zero would cancel
+            x = x - first
             n, total, square = n + x.shape[0] * x.shape[2], total + x.sum((0, 2)), square + x.square().sum((0, 2))
-        mean = total / n
-        std = (square / n - mean ** 2).clamp_min(0).sqrt()
-        std = torch.where(std > MIN_STD, std, 1.)                            # a constant channel stays as it is
+        shifted = total / n
+        mean = shifted + first.flatten()
+        std = usable_std((square / n - shifted ** 2).clamp_min(0).sqrt(), mean)
         return x.shape[1], x.shape[2], tuple(mean.tolist()), tuple(std.tolist())
 
 
@@ -175,7 +179,8 @@ class RowsDL(DataLoader):
     ):
         "The same rows in another loader: `get_preds` asks for one in order."
         shuffle = self._shuffled if shuffle is None else shuffle
-        return RowsDL(self.rows, self.n_rows, kwargs.get('bs', self.bs), shuffle, n_inp=self.n_inp, device=kwargs.get('device', self.device))
+        kept = dict(bs=kwargs.get('bs', self.bs), device=kwargs.get('device', self.device), n_inp=self.n_inp)
+        return RowsDL(self.rows, self.n_rows, shuffle=shuffle, **kept)
 
     def create_item(self, i): return i
     def create_batch(self, idx): return self.rows(np.asarray(idx))
@@ -204,11 +209,20 @@ def check_series(
 ):
     "ValueError if series are too short, not 3-D or not finite."
     if x.ndim != 3: raise ValueError(f"series have shape {tuple(x.shape)}, expected [n, c_in, seq_len]")
-    if x.shape[2] < MIN_SEQ_LEN: raise ValueError(f"series have {x.shape[2]} steps, at least {MIN_SEQ_LEN} are needed; pad or resample them")
+    if x.shape[2] < MIN_SEQ_LEN:
+        raise ValueError(f"series have {x.shape[2]} steps, at least {MIN_SEQ_LEN} are needed; pad or resample them")
     bad = ~torch.isfinite(x).flatten(1).all(1)
     if bad.any():
-        raise ValueError(f"series {start + int(bad.nonzero()[0])} holds NaN or inf ({int(bad.sum())} such series); "
+        raise ValueError(f"series {start + int(bad.nonzero()[0])} of the training split holds NaN or inf ({int(bad.sum())} such series); "
                          "fill or drop them first, for example with tsai's TSNan2Value")
+
+
+def usable_std(
+    std:Tensor, # Standard deviations of channels
+    mean:Tensor # Their means
+) -> Tensor: # std; 1 for a constant channel, which keeps its scale
+    "Deviations to divide by."
+    return torch.where(std > MIN_STD * mean.abs(), std, 1.)
 
 
 def _class_labels(y):

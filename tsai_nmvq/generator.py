@@ -16,10 +16,11 @@ from torch import Tensor
 
 from .data import SeriesData, SeriesSpec
 from .learners import MapperLearner, PriorLearner, TokenizerLearner
-from .metrics import RocketFeatures, conditional_fid, fid, fit_classifier, inception_score, memorization, tstr, trtr
+from .metrics import RocketFeatures, conditional_fid, fid, fit_classifier, inception_score, memorization, trtr, tstr
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
+from .plots import plot_features, plot_series
 from .rng import isolated_rng
 
 __all__ = ['NMVQGenerator', 'SCHEDULES']
@@ -104,7 +105,7 @@ class NMVQGenerator:
         if stage == 'mapper': self.tau, self.tau_table = learn.tau, learn.tau_table
 
     def _resume(self, checkpoint, spec):
-        if checkpoint is None or not Path(checkpoint).exists(): 
+        if checkpoint is None or not Path(checkpoint).exists():
             self.spec = self.tokenizer = self.prior = self.mapper = None
             return {}
         saved = type(self).load(checkpoint, device=self.device)
@@ -145,7 +146,8 @@ class NMVQGenerator:
         elif vocab is None:
             ids = torch.as_tensor(yb).long()
             if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.spec.n_classes:
-                raise ValueError(f"class ids run from {int(ids.min())} to {int(ids.max())}, the generator has {self.spec.n_classes} classes")
+                raise ValueError(f"class ids run from {int(ids.min())} to {int(ids.max())}, "
+                                 f"the generator has {self.spec.n_classes} classes")
         else: ids = torch.as_tensor(self.spec.to_ids([vocab[i] for i in yb.tolist()]))
         return self.sample_ids(ids.to(self.device), generator, mapped).to(xb.device, xb.dtype)
 
@@ -235,35 +237,65 @@ class NMVQGenerator:
     def evaluate(self,
         X, # Series [n, c_in, seq_len], original units
         y=None, # Labels [n]; None leaves cFID, IS and TSTR out
-        splits=None, # tsai's splits (train, test); real figures compare the two
+        splits=None, # tsai's splits (train, test): samples are compared with the test split
         n:int=None, # Series in each synthetic set; as many as the training split has by default, so that the floor has equal n
-        n_draws:int=3, # Synthetic sets to average over
+        n_draws:int=3, # Synthetic sets to average over; TSTR is of the first alone, as it trains a classifier on each
         with_tstr:bool=True, # Train classifiers on synthetic data too
         seed:int=0 # Seed of samples, features and classifiers
     ) -> pd.DataFrame: # Rows: 'real (train)' is the floor, 'before mapper', 'after mapper'; columns FID, cFID, IS, TSTR, memorization
         "Score samples against the test split at equal n. FID falls as n grows: compare rows, not tables of different n."
         self._check_fitted('prior')
+        if splits is None or len(splits) < 2 or min(map(len, splits[:2])) < 2:
+            raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more in each")
         train, test = (np.asarray(split, dtype=np.int64) for split in splits[:2])
-        labels = None if y is None else np.asarray(y)
-        real, held = X[train], X[test]
-        features = RocketFeatures.fit(torch.as_tensor(np.asarray(real)).float(), seed=seed)
-        held_features = features(torch.as_tensor(np.asarray(held)).float())
+        labels = None if y is None or not self.spec.vocab else np.asarray(y)
+        real, held = np.asarray(X[train]), np.asarray(X[test])
+        features = RocketFeatures.fit(real, seed=seed)
+        held_features = features(held)
         classifier = None if labels is None else fit_classifier(real, labels[train], seed=seed)
-        def score(x, y_x, is_real=False):
-            row = dict(FID=fid(held_features, features(torch.as_tensor(np.asarray(x)).float())), memorization=memorization(real, held, x))
-            if labels is None: return row
-            row['cFID'] = conditional_fid(held, labels[test], x, y_x, features)
-            row['IS'] = inception_score(x, classifier)
-            if with_tstr: row['TSTR'] = (trtr if is_real else tstr)(x, y_x, held, labels[test], seed=seed)
+        def score(x, y_x, tstr_of=None):
+            x_features = features(x)
+            row = dict(FID=fid(held_features, x_features))
+            if labels is not None:
+                row['cFID'] = conditional_fid(held_features, labels[test], x_features, y_x)
+                row['IS'] = inception_score(x, classifier)
+                if with_tstr and tstr_of: row['TSTR'] = tstr_of(x, y_x, held, labels[test], seed=seed)
             return row
-        rows = {'real (train)': score(real, None if labels is None else labels[train], True)}
-        del rows['real (train)']['memorization']
+        rows = {'real (train)': score(real, None if labels is None else labels[train], trtr)}
         for name, mapped in (('before mapper', False), ('after mapper', True))[:1 + (self.mapper is not None)]:
-            draws = [score(*self.sample(n or len(train), seed=seed + i, mapped=mapped)) for i in range(n_draws)]
+            draws = []
+            for i in range(n_draws):
+                x, y_x = self.sample(n or len(train), seed=seed + i, mapped=mapped)
+                draws.append({**score(x, y_x, None if i else tstr), 'memorization': memorization(real, held, x)})
             rows[name] = pd.DataFrame(draws).mean().to_dict()
-        columns = ['FID', 'cFID', 'IS', 'TSTR', 'memorization']
-        table = pd.DataFrame(rows).T
-        return table[[c for c in columns if c in table]]
+        return pd.DataFrame.from_dict(rows, orient='index')
+
+    def show(self,
+        X, # Series [n, c_in, seq_len], original units
+        y=None, # Labels [n]
+        splits=None, # tsai's splits: the last part is shown, else all series
+        axs=None, # Four matplotlib axes; made by default
+        n:int=20, # Series in each of the first three
+        channel:int=0, # Channel in the first three
+        seed:int=0 # Seed of the samples
+    ): # matplotlib axes [4]
+        "Real series, samples before and after the mapper, and all three as points in the plane of their ROCKET features."
+        self._check_fitted('prior')
+        if axs is None: axs = plt.subplots(1, 4, figsize=(17, 3.2), layout='constrained')[1]
+        rows = np.arange(len(X)) if splits is None else np.asarray(splits[-1], dtype=np.int64)
+        rows = np.random.default_rng(seed).permutation(rows)[:200]
+        labels = None if y is None or not self.spec.vocab else np.asarray(y)[rows]
+        real = np.asarray(X[rows])
+        sets = {'real': real}
+        for name, mapped in (('before mapper', False), ('after mapper', True))[:1 + (self.mapper is not None)]:
+            sets[name] = self.sample(len(rows), labels, seed=seed, mapped=mapped)[0]
+        low, high = real[:n, channel].min(), real[:n, channel].max()
+        ylim = low - 0.2 * (high - low), high + 0.2 * (high - low)
+        for ax, (name, x) in zip(axs, sets.items()):
+            plot_series(x[:n], None if labels is None else labels[:n], channel, ax, title=name, ylim=ylim)
+        features = RocketFeatures.fit(real, seed=seed)
+        plot_features({name: features(x) for name, x in sets.items()}, axs[3])
+        return axs
 
     # Files
 
@@ -295,9 +327,11 @@ class NMVQGenerator:
                 tensors = {k: f.get_tensor(k) for k in f.keys()} if meta.get('format') == FORMAT else {}
         except (SafetensorError, OSError, ValueError) as e:
             raise ValueError(f"{path} is not a generator file, or it is cut short ({e}); save it again with gen.save()") from e
-        if meta.get('format') != FORMAT: raise ValueError(f"{path} is a safetensors file, but not one of tsai_nmvq; load one written by gen.save()")
+        if meta.get('format') != FORMAT:
+            raise ValueError(f"{path} is a safetensors file, but not one of tsai_nmvq; load one written by gen.save()")
         if int(meta['format_version']) > FORMAT_VERSION:
-            raise ValueError(f"{path} has format version {meta['format_version']}, this tsai_nmvq reads up to {FORMAT_VERSION}; update tsai_nmvq")
+            raise ValueError(f"{path} has format version {meta['format_version']}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
+                             "update tsai_nmvq")
         header = json.loads(meta['generator'])
         gen = cls(preset=header['preset'], device=device)
         gen.spec, gen.tau = SeriesSpec.from_dict(header['spec']), header['tau']

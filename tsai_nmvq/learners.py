@@ -2,7 +2,6 @@
 from functools import partial
 
 import fastai.callback.schedule  # noqa: F401 - gives Learner fit_one_cycle and lr_find
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ from .models.prior import MaskedPrior
 from .models.quantizer import perplexity
 from .models.schedule import random_mask
 from .models.tokenizer import VQTokenizer
+from .plots import plot_pairs, plot_tau
 
 __all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'MapperLoss', 'TAU_GRID', 'class_ids', 'training_latents']
 
@@ -129,20 +129,22 @@ class TokenizerLearner(StageLearner):
         "Training series over their reconstructions."
         x = self.data.series(range(min(n, len(self.data)))).to(_device(self.model))
         self.model.eval()
-        with torch.no_grad(): return _plot_pairs(x, self.model(x)['x'], ('real', 'reconstructed'), axs)
+        with torch.no_grad(): return plot_pairs(x, self.model(x)['x'], ('real', 'reconstructed'), axs=axs)
 
 
 # Stage 2
 
 def masked_loss(logits, targets): # Cross-entropy on the masked positions of both bands
-    return sum(F.cross_entropy(logits[band].transpose(1, 2), targets[band], ignore_index=IGNORE) for band in BANDS)
+    return sum(_masked_loss(band, logits, targets) for band in BANDS)
 
 
-def _masked_accuracy(band):
-    def accuracy(logits, targets):
-        masked = targets[band] != IGNORE
-        return (logits[band].argmax(-1) == targets[band])[masked].float().mean()
-    return accuracy
+def _masked_loss(band, logits, targets):
+    return F.cross_entropy(logits[band].transpose(1, 2), targets[band], ignore_index=IGNORE)
+
+
+def _masked_accuracy(band, logits, targets):
+    masked = targets[band] != IGNORE
+    return (logits[band].argmax(-1) == targets[band])[masked].float().mean()
 
 
 class TokenMasking(Callback):
@@ -177,8 +179,8 @@ class PriorLearner(StageLearner):
         rows = self._token_rows(data, model)
         counts = {band: torch.bincount(t.flatten(), minlength=model.codebook_size[band]) for band, t in zip(BANDS, rows)}
         model.set_used({band: c > 0 for band, c in counts.items()})
-        watched = [Watch(f'{band}_loss', lambda p, t, band=band: F.cross_entropy(p[band].transpose(1, 2), t[band], ignore_index=IGNORE)) for band in BANDS]
-        watched += [Watch(f'{band}_accuracy', _masked_accuracy(band)) for band in BANDS]
+        watched = [*[Watch(f'{band}_loss', partial(_masked_loss, band)) for band in BANDS],
+                   *[Watch(f'{band}_accuracy', partial(_masked_accuracy, band)) for band in BANDS]]
         super().__init__(_tensor_rows(rows), valid and _tensor_rows(self._token_rows(valid, model, spec)), spec, model, n_inp=3,
                          loss_func=masked_loss, **{'metrics': watched, **_with_device(kwargs, dls)})
         self.add_cbs([TokenMasking(), *(cbs or [])])
@@ -197,7 +199,7 @@ class PriorLearner(StageLearner):
         y = torch.arange(n, device=_device(self.model)) % max(1, self.spec.n_classes)
         x = self.tokenizer.decode(self.model.sample_tokens(y, generator=_generator(y.device, seed)))
         titles = [str(self.spec.vocab[i]) if self.spec.vocab else 'sample' for i in y.tolist()]
-        return _plot_pairs(x, None, titles, axs)
+        return plot_pairs(x, titles=titles, axs=axs)
 
 
 # Stage 3
@@ -222,7 +224,8 @@ class MapperLoss:
 
 
 def _magnitudes(x, n_fft):
-    s = torch.stft(x.flatten(0, 1), n_fft, n_fft // 4, window=torch.hann_window(n_fft, device=x.device), normalized=True, return_complex=True)
+    window = torch.hann_window(n_fft, device=x.device)
+    s = torch.stft(x.flatten(0, 1), n_fft, n_fft // 4, window=window, normalized=True, return_complex=True)
     return torch.view_as_real(s).square().sum(-1).add(1e-8).sqrt()            # abs() has no gradient at 0
 
 
@@ -320,7 +323,7 @@ class MapperLearner(StageLearner):
         self.model.eval()
         with torch.no_grad():
             x_svq = self.reconstruct(dict(zip(BANDS, latents)))
-            return _plot_pairs(x_svq, self.model(x_svq), ('quantised', 'mapped'), axs)
+            return plot_pairs(x_svq, self.model(x_svq), ('quantised', 'mapped'), axs=axs)
 
 
 # Shared pieces
@@ -349,20 +352,6 @@ def class_ids(
     return torch.as_tensor(spec.to_ids(data.spec.to_labels(data.y)))
 
 
-def plot_tau(
-    table:pd.DataFrame, # Columns tau, fid
-    tau:float, # The one chosen
-    ax=None # matplotlib axes; made by default
-): # matplotlib axes
-    "FID against τ, the choice marked."
-    ax = ax or plt.subplots(figsize=(5, 3))[1]
-    ax.plot(table.tau, table.fid, 'o-')
-    ax.axvline(tau, ls=':', color='grey')
-    ax.set_xscale('symlog', linthresh=max(table.tau[table.tau > 0].min(), 1e-6))
-    ax.set(xlabel='τ (squared latent distance)', ylabel="FID(X̂, X̃'τ)", title=f'τ* = {tau:g}')
-    return ax
-
-
 def _splits_of(dls): # -> training SeriesData, validation SeriesData or None
     if isinstance(dls, SeriesData): return dls, None
     n_valid = len(dls.valid.dataset) if len(dls.loaders) > 1 else 0
@@ -387,15 +376,3 @@ def _device(module): return next(module.parameters()).device
 
 
 def _generator(device, seed): return torch.Generator(device).manual_seed(seed)
-
-
-def _plot_pairs(first, second, labels, axs):
-    first = first.float().cpu().numpy()
-    axs = plt.subplots(1, len(first), figsize=(4 * len(first), 3), squeeze=False)[1][0] if axs is None else axs
-    for i, ax in enumerate(axs):
-        ax.plot(first[i].T, lw=1.2, label=labels[0] if second is not None else None)
-        if second is None: ax.set_title(labels[i])
-        else:
-            ax.plot(second[i].float().cpu().numpy().T, lw=1.2, ls='--', label=labels[1])
-            if i == 0: ax.legend()
-    return axs

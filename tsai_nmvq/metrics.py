@@ -10,7 +10,7 @@ from fastai.learner import Learner
 from torch import Tensor, nn
 from tsai.models.FCN import FCN
 
-from .data import MIN_STD, stage_dls
+from .data import stage_dls, usable_std
 from .rng import isolated_rng
 
 __all__ = ['RocketFeatures', 'frechet_distance', 'fid', 'conditional_fid', 'SeriesClassifier', 'fit_classifier', 'inception_score',
@@ -38,9 +38,9 @@ class Standardize(nn.Module):
         x:Tensor # Training series [n, c_in, seq_len], original units
     ): # Itself, on the device of x
         "Take the statistics; a constant channel keeps its scale."
-        flat = x.detach().transpose(0, 1).flatten(1)
-        std = flat.std(1, correction=0, keepdim=True)
-        self.mean, self.std = flat.mean(1, keepdim=True).float(), torch.where(std > MIN_STD, std, 1.).float()
+        flat = _double(x.detach().transpose(0, 1).flatten(1))
+        mean, std = flat.mean(1, keepdim=True), flat.std(1, correction=0, keepdim=True)
+        self.mean, self.std = (v.to(x.device, torch.float32) for v in (mean, usable_std(std, mean)))
         return self
 
     def forward(self,
@@ -159,10 +159,12 @@ def frechet_distance(
     a = _double(torch.as_tensor(a))
     b = _double(torch.as_tensor(b)).to(a.device)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"features have shapes {tuple(a.shape)} and {tuple(b.shape)}, expected [n, d] and [m, d]; use one extractor for both")
+        raise ValueError(f"features have shapes {tuple(a.shape)} and {tuple(b.shape)}, expected [n, d] and [m, d]; "
+                         "use one extractor for both")
     if min(len(a), len(b)) < 2:
         raise ValueError(f"sets have {len(a)} and {len(b)} rows; a covariance needs at least 2, pass more series")
-    if not (a.isfinite().all() and b.isfinite().all()): raise ValueError("features hold NaN or inf, expected finite values; leave those rows out")
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise ValueError("features hold NaN or inf, expected finite values; leave those rows out")
     root_a, root_b = _covariance_root(a), _covariance_root(b)
     shift, traces = (a.mean(0) - b.mean(0)).square().sum(), root_a.square().sum() + root_b.square().sum()
     return (shift + traces - 2 * torch.linalg.matrix_norm(root_a @ root_b.T, 'nuc')).clamp_min(0).item()
@@ -262,7 +264,7 @@ def _train_classifier(x, y, n_steps, bs, lr, seed):
     def rows(idx): return standardised[idx], ids[idx]
     with isolated_rng(seed, x.device):
         model = FCN(x.shape[1], len(vocab), layers=FCN_LAYERS).to(x.device)
-        dls = stage_dls(rows, len(x), bs=bs, min_steps=n_steps, device=x.device)        # whole batches only: batch norm needs more than a row
+        dls = stage_dls(rows, len(x), bs=bs, min_steps=n_steps, device=x.device) # whole batches: batch norm needs more than a row
         learn = Learner(dls, model, loss_func=F.cross_entropy, default_cbs=False, cbs=TrainEvalCallback) # no recorder, no progress bar
         learn.fit_one_cycle(1, lr)
     return SeriesClassifier(model, standardize, tuple(x.shape[1:]), vocab)
@@ -274,7 +276,8 @@ def inception_score(
 ) -> float: # 1 (no information) to n_classes (sure of each, classes even)
     "exp E KL(p(y|x) ‖ p(y)): high where a classifier is sure of each series, and the series cover all classes. [arXiv 1606.03498]"
     if gen.ndim != 2 and classifier is None:
-        raise ValueError(f"gen has shape {tuple(gen.shape)} and there is no classifier; pass fit_classifier(X, y), or probabilities [n, n_classes]")
+        raise ValueError(f"gen has shape {tuple(gen.shape)} and there is no classifier; "
+                         "pass fit_classifier(X, y), or probabilities [n, n_classes]")
     p = _double(torch.as_tensor(gen) if gen.ndim == 2 else classifier.predict_proba(gen))
     if not len(p) or not (p >= 0).all() or not torch.allclose(p.sum(1), p.new_ones(len(p)), atol=1e-4):
         raise ValueError("rows of probabilities must be at least one, not negative and sum to 1; pass them after softmax")
@@ -376,9 +379,9 @@ def kurtosis_difference(
 
 
 def _centred(x): # [n, c_in, seq_len] -> values less the channel's mean, and the channel's variance [c_in]
-    x = x - x.mean((0, 2), keepdim=True)
-    var = x.square().mean((0, 2))
-    return x, torch.where(var > MIN_STD ** 2, var, 1.)
+    mean = x.mean((0, 2), keepdim=True)
+    x = x - mean
+    return x, usable_std(x.square().mean((0, 2)).sqrt(), mean.flatten()).square()
 
 
 def _standard_moment(x, order): # [n, c_in, seq_len] -> [c_in]

@@ -1,11 +1,13 @@
 """Blocks that the three models share."""
 import inspect
 from functools import wraps
+from numbers import Real
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ['ConfigModule', 'Snake', 'activation', 'Standardizer', 'SelfAttention', 'TransformerBlock', 'resolve_preset', 'positive_int']
 
@@ -50,7 +52,7 @@ def positive_int(
     least:int=1 # Smallest value allowed
 ) -> int: # The value
     "Check a size. ValueError says what came and what was expected."
-    if isinstance(value, (list, tuple)) or value is None or int(value) != value or value < least:
+    if not isinstance(value, Real) or value // 1 != value or value < least:
         hint = "; through build_ts_model pass arch_config=dict(seq_len=...)" if value is None and name == 'seq_len' else ''
         raise ValueError(f"{owner}: {name} is {value!r}, expected a whole number of at least {least}{hint}")
     return int(value)
@@ -77,6 +79,7 @@ class _Snake(torch.autograd.Function):
         return x + (1 - cos) / (2 * a)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         x, a, cos = ctx.saved_tensors
         grad_sin = (x * (2 * a)).sin_().mul_(grad)

@@ -24,7 +24,7 @@ def draw_ids(
 def svq_sample(
     z:Tensor, # Latents [bs, n_tokens, codebook_dim], float
     codebook:Tensor, # Code vectors e_k [codebook_size, codebook_dim]
-    tau:float|Tensor|None=None, # Temperature in squared latent distance, >= 0, one for all or one a row [bs]; None or 0 picks the nearest code
+    tau:float|Tensor|None=None, # Temperature, squared latent distance, >= 0: one, or one a row [bs]; None or 0 picks the nearest code
     allowed:Tensor=None, # Codes that may be drawn [codebook_size], bool; all by default
     generator:torch.Generator=None # Source of randomness on the device of `z`
 ) -> Tensor: # Token ids [bs, n_tokens], int64 in [0, codebook_size)
@@ -36,7 +36,7 @@ def svq_sample(
         raise ValueError(f"tau has shape {tuple(tau.shape)}, expected one number or one a row [{len(z)}]")
     if not (tau >= 0).all(): raise ValueError(f"tau is {tau.tolist()}, expected 0 or more (0 or None picks the nearest code)")
     nearest, tau = distance.argmin(-1), tau.view(-1, 1, 1)
-    safe = tau.clamp_min(torch.finfo(distance.dtype).tiny)
+    safe = tau.clamp(torch.finfo(distance.dtype).tiny, torch.finfo(distance.dtype).max)
     drawn = draw_ids(((distance.amin(-1, keepdim=True) - distance) / safe).exp(), generator)
     return torch.where(tau.squeeze(-1) > 0, drawn, nearest)
 
@@ -92,7 +92,7 @@ class VectorQuantizer(ConfigModule):
         "Quantise to the nearest code; in training mode also move the codes."
         z = self.latents(h)
         if self.training: self._start(z.detach())
-        tokens = self.tokens(z)
+        tokens = svq_sample(z, self.codebook, allowed=None if self.training else self.used)
         z_q = self.codebook[tokens]
         commitment = self.commitment_weight * F.mse_loss(z, z_q)
         if self.training:
@@ -110,7 +110,7 @@ class VectorQuantizer(ConfigModule):
         generator:torch.Generator=None # Source of randomness
     ) -> Tensor: # Token ids [bs, n_tokens]
         "Nearest codes, or stochastic ones among those that the training data use."
-        return svq_sample(z, self.codebook, tau, None if self.training else self.used, generator)
+        return svq_sample(z, self.codebook, tau, self.used, generator)
 
     def lookup(self, tokens:Tensor) -> Tensor: # Ids [bs, n_tokens] -> quantised h [bs, n_tokens, dim]
         "The decoder's input for these tokens."

@@ -97,7 +97,10 @@ class VQTokenizer(ConfigModule):
         self.c_in = positive_int(c_in, 'c_in', 'VQTokenizer')
         self.seq_len = positive_int(seq_len, 'seq_len', 'VQTokenizer', least=MIN_SEQ_LEN)
         s = resolve_preset(TOKENIZER_PRESETS, preset, settings, 'VQTokenizer')
-        self.n_fft, self.scale = s['n_fft'], Standardizer(self.c_in)
+        self.n_fft, self.scale = positive_int(s['n_fft'], 'n_fft', 'VQTokenizer', least=4), Standardizer(self.c_in)
+        if self.n_fft % 2 or self.n_fft > 2 * (self.seq_len - 1):
+            raise ValueError(f"VQTokenizer: n_fft is {self.n_fft}, expected an even number of at most {2 * (self.seq_len - 1)} "
+                             f"for {self.seq_len} steps")
         self.grid, self.n_tokens, self.codebook_size = {}, {}, {}
         self.encoders, self.quantizers, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for band in BANDS:
@@ -175,7 +178,8 @@ class Resample(nn.Sequential):
 
 
 def _resample(dim, out_dim, kernel_f, separable, dropout, snake, up=False):
-    return Resample(_conv(dim, out_dim, (kernel_f, 4), separable, stride=2, up=up), nn.BatchNorm2d(out_dim), activation(out_dim, snake), nn.Dropout(dropout))
+    conv = _conv(dim, out_dim, (kernel_f, 4), separable, stride=2, up=up)
+    return Resample(conv, nn.BatchNorm2d(out_dim), activation(out_dim, snake), nn.Dropout(dropout))
 
 
 def _conv(dim, out_dim, kernel, separable, stride=1, up=False):

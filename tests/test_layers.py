@@ -1,0 +1,144 @@
+"""Blocks: rebuilt from their configuration, gradients by finite differences, and errors that say what to do."""
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from tsai_nmvq.models.layers import ConfigModule, SelfAttention, Snake, Standardizer, TransformerBlock, positive_int, resolve_preset
+from tsai_nmvq.models.mapper import NeuralMapper
+from tsai_nmvq.models.prior import MaskedPrior
+from tsai_nmvq.models.tokenizer import VQTokenizer
+
+MODELS = {
+    VQTokenizer: dict(preset='fast', n_series=20, dim=4, hidden_dim=8, codebook_size=16),
+    MaskedPrior: dict(preset='fast', grid=dict(lf=(1, 3), hf=(2, 4)), codebook_size=dict(lf=5, hf=6), lf_dim=8, hf_dim=8, head_dim=4,
+                      choice_temp=dict(lf=1., hf=2.)),
+    NeuralMapper: dict(preset='fast', dim=8, residual=False),
+}
+
+
+class Recorded(ConfigModule):
+    def __init__(self, a, b=2, *, c=3, **settings):
+        super().__init__()
+        self.values = (a, b, c, settings)
+
+
+@pytest.mark.parametrize('args, kwargs', [((1,), {}), ((1, 5), dict(c=7)), ((), dict(b=4, a=1)), ((1,), dict(other='x', c=0))])
+def test_configuration_holds_what_was_passed_however_it_was_passed(args, kwargs):
+    m = Recorded(*args, **kwargs)
+    assert Recorded(**m.config).values == m.values
+    assert Recorded(**m.config).config == m.config
+
+
+def test_configuration_is_that_of_the_class_and_not_of_its_base():
+    class Derived(Recorded):
+        def __init__(self, a, width=8): super().__init__(a, b=width)
+    assert Derived(1, 9).config == dict(a=1, width=9)
+    assert Derived(**Derived(1, 9).config).values == (1, 9, 3, {})
+
+
+@pytest.mark.parametrize('cls', MODELS)
+def test_models_are_rebuilt_from_json(cls):
+    model = cls(2, 3, 24, **MODELS[cls])
+    twin = cls(**json.loads(json.dumps(model.config)))
+    twin.load_state_dict(model.state_dict()) # strict: the same names and shapes
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), twin.state_dict().values()))
+    assert twin.n_params == model.n_params == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize('cls', MODELS)
+def test_state_holds_each_tensor_once(cls):
+    pointers = [t.data_ptr() for t in cls(2, 3, 24, **MODELS[cls]).state_dict().values() if t.numel()]
+    assert len(pointers) == len(set(pointers))
+
+
+def test_frozen_parameters_are_not_counted():
+    model = Snake(3)
+    recorded = Recorded(1)
+    recorded.layer = model
+    assert recorded.n_params == 3
+    model.requires_grad_(False)
+    assert recorded.n_params == 0
+
+
+# Snake
+
+@pytest.mark.parametrize('shape', [(4, 3), (2, 3, 5), (2, 3, 2, 4)])
+def test_snake_has_the_gradient_of_finite_differences(shape):
+    snake, x = Snake(3).double(), torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    def func(x, a): return torch.func.functional_call(snake, dict(a=a), x)
+    assert torch.autograd.gradcheck(func, (x, snake.a.detach().clone().requires_grad_()))
+
+
+def test_snake_is_x_plus_sine_squared():
+    snake, x = Snake(3), torch.randn(2, 3, 5)
+    a = snake.a.view(3, 1)
+    torch.testing.assert_close(snake(x), x + (a * x).sin().square() / a)
+
+
+def test_snake_refuses_a_second_derivative(): # its backward is not a differentiable one: better than a wrong number
+    x = torch.randn(2, 3, 5, requires_grad=True)
+    grad, = torch.autograd.grad(Snake(3)(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'): grad.sum().backward()
+
+
+# Attention and standardisation
+
+def test_self_attention_is_torchs_own():
+    mine, theirs = SelfAttention(8, 2), nn.MultiheadAttention(8, 2, bias=False, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(mine.qkv.weight), theirs.out_proj.weight.copy_(mine.out.weight), mine.out.bias.zero_()
+    x = torch.randn(3, 7, 8)
+    torch.testing.assert_close(mine(x), theirs(x, x, x, need_weights=False)[0])
+
+
+def test_transformer_block_moves_with_its_tokens():
+    block, x, order = TransformerBlock(8, 2).eval(), torch.randn(2, 7, 8), torch.randperm(7)
+    torch.testing.assert_close(block(x)[:, order], block(x[:, order]))
+
+
+def test_standardizer_takes_and_gives_back_units():
+    x = torch.randn(50, 2, 30) * torch.tensor([[100.], [1e-6]]) + torch.tensor([[5000.], [0.]])
+    scale = Standardizer(2).set(x.mean((0, 2)), x.std((0, 2), correction=0).tolist())
+    z = scale(x)
+    torch.testing.assert_close(z.mean((0, 2)), torch.zeros(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(z.std((0, 2), correction=0), torch.ones(2))
+    torch.testing.assert_close(scale.inverse(z), x)
+
+
+# Errors
+
+@pytest.mark.parametrize('cls', MODELS)
+def test_unknown_preset_names_the_known_ones(cls):
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: preset 'small' is unknown; choose one of \['fast', 'paper'\]"):
+        cls(1, 2, 32, preset='small')
+
+
+@pytest.mark.parametrize('cls', MODELS)
+def test_unknown_setting_names_the_known_ones(cls):
+    with pytest.raises(TypeError, match=rf"{cls.__name__}: unknown settings \['widht'\]; it takes \[.*'dropout'"): cls(1, 2, 32, widht=3)
+
+
+def test_settings_replace_the_presets():
+    presets = dict(small=dict(dim=4, depth=2))
+    assert resolve_preset(presets, 'small', dict(depth=9), 'Model') == dict(dim=4, depth=9)
+    assert presets == dict(small=dict(dim=4, depth=2))
+
+
+@pytest.mark.parametrize('value', [0, -3, 2.5, None, 'three', float('nan'), float('inf'), [3], (3, 4)])
+def test_sizes_that_are_no_whole_numbers_are_refused(value):
+    with pytest.raises(ValueError, match='Model: width is .*, expected a whole number of at least 1'): positive_int(value, 'width', 'Model')
+
+
+@pytest.mark.parametrize('value', [3, 3., torch.tensor([1, 2, 3]).numpy()[2]])
+def test_whole_numbers_of_any_type_are_taken(value):
+    size = positive_int(value, 'width', 'Model')
+    assert size == 3 and type(size) is int
+
+
+@pytest.mark.parametrize('cls', MODELS)
+@pytest.mark.parametrize('args, what', [((0, 2, 32), 'c_in is 0'), ((1, 2, 15), 'seq_len is 15, expected a whole number of at least 16'),
+                                        ((1, 2, None), r'seq_len is None.*arch_config=dict\(seq_len=...\)')])
+def test_models_refuse_sizes_that_cannot_be(cls, args, what):
+    with pytest.raises(ValueError, match=what): cls(*args)

@@ -1,0 +1,64 @@
+"""A block under its own seed leaves the caller's random states alone."""
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from tsai_nmvq.rng import isolated_rng
+
+
+def draws(): return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def seed(n): random.seed(n), np.random.seed(n), torch.manual_seed(n)
+
+
+def test_states_go_on_as_if_nothing_had_been_drawn():
+    seed(5)
+    expected = [draws(), draws()]
+    seed(5)
+    seen = [draws()]
+    with isolated_rng(1): draws()
+    assert [*seen, draws()] == expected
+
+
+def test_same_seed_draws_the_same_whatever_the_callers_state():
+    inside = []
+    for state, own in ((1, 3), (2, 3), (2, 4)):
+        seed(state)
+        with isolated_rng(own): inside.append(draws())
+    assert inside[0] == inside[1]
+    assert all(a != b for a, b in zip(inside[1], inside[2]))
+
+
+def test_without_a_seed_the_block_goes_on_from_the_callers_state():
+    seed(7)
+    expected = draws()
+    seed(7)
+    with isolated_rng(None): inside = draws()
+    assert inside == expected and draws() == expected
+
+
+def test_states_come_back_after_an_exception():
+    seed(5)
+    expected = draws()
+    seed(5)
+    with pytest.raises(KeyError), isolated_rng(1):
+        draws()
+        raise KeyError
+    assert draws() == expected
+
+
+def test_blocks_nest():
+    with isolated_rng(1):
+        first = draws()
+        with isolated_rng(2): draws()
+        second = draws()
+    with isolated_rng(1): assert (draws(), draws()) == (first, second)
+
+
+def test_device_may_be_named():
+    expected = torch.get_rng_state()
+    with isolated_rng(1, 'cpu'): torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), expected)
