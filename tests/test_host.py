@@ -72,7 +72,7 @@ from tsai.models.multimodal import get_arch as star_imported
 from tsai_nmvq.host import load_plugins
 load_plugins(), load_plugins()
 X, y, splits = np.random.randn(8, 1, 40).astype('float32'), np.array(list('abababab')), (list(range(4)), list(range(4, 8)))
-dls = get_ts_dls(X, y, splits=splits, tfms=[None, TSClassification()], bs=4)
+dls = get_ts_dls(X, y, splits=splits, bs=4)
 json.dump(dict(
     in_scope=[name for name in ('DummyTfm', 'DummyNet', 'dummy_helper', 'survivor', 'NMVQAugment', 'unlisted_helper') if name in globals()],
     transforms='DummyTfm' in tsai.data.transforms.__all__ and tsai.data.transforms.DummyTfm is DummyTfm,
@@ -80,8 +80,10 @@ json.dump(dict(
     counts=[all_arch_names.count('DummyNet'), all_arch_names.count('InceptionTime'), all_TS_randaugs.count((DummyTfm, 0.1, 1.))],
     seq_len=[create_model(DummyNet, c_in=1, c_out=2, seq_len=150).seq_len, build_ts_model(DummyNet, 1, 2, 30).seq_len,
              build_ts_model(DummyMLP, dls=dls).seq_len, ts_learner(dls, 'DummyNet').model.seq_len,
-             TSClassifier(X, y, splits=splits, tfms=[None, TSClassification()], arch='DummyNet').model.seq_len],
+             TSClassifier(X, y, splits=splits, arch='DummyNet').model.seq_len],
     kept=TSStandardize is own,
+    vocabs=[list(map(str, dls.vocab)), list(map(str, TSClassifier(X, list(y), splits=splits, tfms=None).dls.vocab)),
+            *[hasattr(get_ts_dls(X, numbers, splits=splits, bs=4), 'vocab') for numbers in (np.arange(8.), None)]],
 ), sys.stdout)
 '''
 
@@ -119,6 +121,9 @@ def test_archs_are_found_by_name(found): assert found.archs[:2] == ['DummyNet', 
 
 
 def test_archs_get_seq_len(found): assert found.seq_len == [150, 30, 40, 40, 40]
+
+
+def test_string_labels_are_classes_without_tfms(found): assert found.vocabs == [['a', 'b'], ['a', 'b'], False, False]
 
 
 def test_loading_twice_adds_once(found): assert found.counts == [1, 1, 1]

@@ -431,7 +431,7 @@ def test_tau_needs_a_prior_and_a_search(dls, trained):
     with pytest.raises(RuntimeError, match=r'call search_tau\(\) first'): learn.show_tau()
 
 
-@pytest.mark.parametrize('loss', ['l1', 'l1+stft'])
+@pytest.mark.parametrize('loss', ['l1', 'l1+stft', 'l1+stft+texture'])
 def test_loss_of_the_mapper(dls, trained, loss):
     learn = make('mapper', dls, trained['tokenizer'].model, loss=loss)
     x, shifted = torch.randn(4, 1, 50), torch.randn(4, 1, 50)

@@ -12,7 +12,7 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'metrics': ('fid', 'conditional_fid', 'inception_score', 'tstr', 'trtr', 'memorization', 'RocketFeatures'),
     'learners': ('TokenizerLearner', 'PriorLearner', 'MapperLearner'),
     'generator': ('NMVQGenerator',),
-    'augment': ('NMVQAugment',),
+    'augment': ('NMVQAugment', 'nmvq_randaug'),
 }
 _module_of = {name: module for module, names in PUBLIC.items() for name in names}
 __all__ = list(_module_of)

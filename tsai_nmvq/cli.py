@@ -130,13 +130,14 @@ def sample(
     no_mapper:bool=False # Leave the neural mapper out
 ):
     "Make synthetic series, in the units of the data that the generator was fitted on."
-    from .generator import NMVQGenerator, _written_aside
+    from .files import written_aside
+    from .generator import NMVQGenerator
     out = Path(out)
     if out.suffix not in ('.npz', '.npy'): raise ValueError(f"the output is {out.name!r}, expected *.npz (X and y) or *.npy (X alone)")
     _check_writable(out)
     gen = NMVQGenerator.load(generator)
     X, labels = gen.sample(n, y, seed, mapped=not no_mapper)
-    with _written_aside(out) as aside, open(aside, 'wb') as file:
+    with written_aside(out) as aside, open(aside, 'wb') as file:
         if out.suffix == '.npy': np.save(file, X, allow_pickle=False)
         else: np.savez(file, X=X, **({} if labels is None else {'y': labels}))
     print(f"{len(X)} series of {gen.spec.c_in} x {gen.spec.seq_len} written to {out}")
@@ -158,7 +159,8 @@ def evaluate(
     csv:str=None # File for the table
 ):
     "Score samples against test series. FID falls as n grows: compare rows, not tables of different n."
-    from .generator import NMVQGenerator, _written_aside
+    from .files import written_aside
+    from .generator import NMVQGenerator
     _at_least_one(n=n, n_draws=n_draws)
     if csv: _check_writable(csv)
     gen = NMVQGenerator.load(generator)
@@ -170,7 +172,7 @@ def evaluate(
     y = None if y is None or not gen.spec.vocab else gen.spec.to_labels(gen.spec.to_ids(y)) # by name: files differ in the type of labels
     table = gen.evaluate(X, y, splits, n=n, n_draws=n_draws, with_tstr=not no_tstr, seed=seed)
     if csv:
-        with _written_aside(Path(csv)) as aside: table.to_csv(aside, index_label='series')
+        with written_aside(Path(csv)) as aside: table.to_csv(aside, index_label='series')
     print(table.round(4).to_string())
     return table
 
@@ -254,7 +256,7 @@ def _joined(train, test): # -> X, y, splits as in tsai
 
 
 def _subset(X, y, n, seed): # n random rows in the proportions of the classes, but two of each where there are two
-    from .generator import apportion
+    from .data import apportion
     if n >= len(X): return X, y
     _, ids, counts = np.unique(y, return_inverse=True, return_counts=True)
     least = np.minimum(counts, 2)

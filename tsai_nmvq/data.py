@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .models.tokenizer import MIN_SEQ_LEN
 
-__all__ = ['SeriesSpec', 'SeriesData', 'RowsDL', 'stage_dls', 'check_series']
+__all__ = ['SeriesSpec', 'SeriesData', 'RowsDL', 'stage_dls', 'check_series', 'apportion']
 
 CHUNK_ROWS = 1024
 MIN_STD = 1e-7      # over the mean: float32 resolves no less
@@ -223,6 +223,17 @@ def usable_std(
 ) -> Tensor: # std; 1 for a constant channel, which keeps its scale
     "Deviations to divide by."
     return torch.where(std > MIN_STD * mean.abs(), std, 1.)
+
+
+def apportion(
+    proportions:np.ndarray, # Shares, sum to 1
+    n:int # Things to share out
+) -> np.ndarray: # Whole numbers that sum to n
+    "Share n things out by proportion, largest remainders first."
+    exact = np.asarray(proportions) * n
+    whole = np.floor(exact).astype(int)
+    whole[np.argsort(whole - exact, kind='stable')[:n - whole.sum()]] += 1
+    return whole
 
 
 def _class_labels(y):

@@ -1,8 +1,5 @@
 """The trained generator: three stages in one object that samples, maps, scores, shows and saves."""
 import json
-import os
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .data import SeriesData, SeriesSpec
+from .data import SeriesData, SeriesSpec, apportion
+from .files import written_aside
 from .learners import MapperLearner, PriorLearner, TokenizerLearner
 from .metrics import RocketFeatures, conditional_fid, fid, fit_classifier, inception_score, memorization, trtr, tstr
 from .models.mapper import NeuralMapper
@@ -68,20 +66,21 @@ class NMVQGenerator:
     ):
         "Learn the three stages one after another, with progress bars. Returns self."
         data = SeriesData.from_dls(X) if hasattr(X, 'loaders') else SeriesData.from_arrays(X, y, splits)
-        done = self._resume(checkpoint, data.spec)
-        models = [done.get('tokenizer'), done.get('prior')]
-        with isolated_rng(seed, self.device):
-            for stage, learner in LEARNERS.items():
-                if stage in done: continue
-                models = [self.tokenizer, self.prior][:list(LEARNERS).index(stage)]
-                schedule = SCHEDULES[self.preset][stage]
+        epochs = dict(epochs or {})
+        wrong = {stage: n for stage, n in epochs.items() if stage not in STAGES or (n is not None and n < 1)}
+        if wrong: raise ValueError(f"epochs has {wrong}, expected 1 or more for any of {list(STAGES)}")
+        self._resume(checkpoint, data.spec)
+        for stage, learner in LEARNERS.items():
+            if getattr(self, stage) is not None: continue
+            models = [self.tokenizer, self.prior][:list(LEARNERS).index(stage)]
+            schedule = SCHEDULES[self.preset][stage]
+            with isolated_rng(seed, self.device):                            # one a stage: a resumed fit draws what a whole one does
                 learn = learner(data, *models, preset=self.preset, settings=self.settings[stage], bs=bs, device=self.device, cbs=cbs)
                 learn.model.to(self.device)
-                steps = len(learn.dls.train)
-                n_epoch = (epochs or {}).get(stage) or max(1, min(schedule['epochs'], round(schedule['max_steps'] / steps)))
-                learn.fit_one_cycle(n_epoch, schedule['lr'])
-                self._adopt(learn)
-                if checkpoint is not None: self.save(checkpoint)
+                n_epoch = max(1, min(schedule['epochs'], round(schedule['max_steps'] / len(learn.dls.train))))
+                learn.fit_one_cycle(epochs.get(stage) or n_epoch, schedule['lr'])
+            self._adopt(learn)
+            if checkpoint is not None: self.save(checkpoint)
         return self
 
     @classmethod
@@ -91,7 +90,7 @@ class NMVQGenerator:
         mapper:MapperLearner=None # Trained stage 3; None samples without a mapper
     ):
         "A generator of stages that you trained yourself."
-        gen = cls(device=next(tokenizer.model.parameters()).device)
+        gen = cls(tokenizer.model.config.get('preset', 'fast'), next(tokenizer.model.parameters()).device)
         for learn in (tokenizer, prior, mapper):
             if learn is not None: gen._adopt(learn)
         if prior.tokenizer is not tokenizer.model or (mapper is not None and mapper.tokenizer is not tokenizer.model):
@@ -106,13 +105,12 @@ class NMVQGenerator:
 
     def _resume(self, checkpoint, spec):
         if checkpoint is None or not Path(checkpoint).exists():
-            self.spec = self.tokenizer = self.prior = self.mapper = None
-            return {}
+            self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = None
+            return
         saved = type(self).load(checkpoint, device=self.device)
-        if saved.spec != spec or saved.preset != self.preset:
-            raise ValueError(f"{checkpoint} was made from other data or another preset; delete it or choose another checkpoint file")
-        self.__dict__.update({k: v for k, v in saved.__dict__.items() if k != 'settings'})
-        return {stage: getattr(self, stage) for stage in STAGES if getattr(self, stage) is not None}
+        if (saved.spec, saved.preset, json.dumps(saved.settings)) != (spec, self.preset, json.dumps(self.settings)):
+            raise ValueError(f"{checkpoint} was made from other data or with other settings; delete it or choose another checkpoint file")
+        self.__dict__.update(saved.__dict__)
 
     # Sampling
 
@@ -306,10 +304,11 @@ class NMVQGenerator:
         self._check_fitted('tokenizer')
         stages = {stage: getattr(self, stage) for stage in STAGES if getattr(self, stage) is not None}
         tensors = {f'{stage}.{k}': v.contiguous() for stage, model in stages.items() for k, v in model.state_dict().items()}
-        header = dict(preset=self.preset, spec=self.spec.to_dict(), tau=self.tau, config={k: m.config for k, m in stages.items()},
+        header = dict(preset=self.preset, settings=self.settings, config={k: m.config for k, m in stages.items()},
+                      spec=self.spec.to_dict(), tau=self.tau,
                       tau_table=None if self.tau_table is None else self.tau_table.to_dict('list'))
         path = Path(path)
-        with _written_aside(path) as aside:
+        with written_aside(path) as aside:
             save_file(tensors, aside, metadata=dict(format=FORMAT, format_version=str(FORMAT_VERSION), generator=json.dumps(header)))
         return path
 
@@ -325,21 +324,26 @@ class NMVQGenerator:
             with safe_open(path, 'pt') as f:
                 meta = f.metadata() or {}
                 tensors = {k: f.get_tensor(k) for k in f.keys()} if meta.get('format') == FORMAT else {}
+            version = int(meta.get('format_version', 0))
         except (SafetensorError, OSError, ValueError) as e:
             raise ValueError(f"{path} is not a generator file, or it is cut short ({e}); save it again with gen.save()") from e
         if meta.get('format') != FORMAT:
             raise ValueError(f"{path} is a safetensors file, but not one of tsai_nmvq; load one written by gen.save()")
-        if int(meta['format_version']) > FORMAT_VERSION:
-            raise ValueError(f"{path} has format version {meta['format_version']}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
+        if version > FORMAT_VERSION:
+            raise ValueError(f"{path} has format version {version}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
                              "update tsai_nmvq")
-        header = json.loads(meta['generator'])
-        gen = cls(preset=header['preset'], device=device)
-        gen.spec, gen.tau = SeriesSpec.from_dict(header['spec']), header['tau']
-        gen.tau_table = None if header['tau_table'] is None else pd.DataFrame(header['tau_table'])
-        for stage, config in header['config'].items():
-            model = STAGES[stage](**config)
-            model.load_state_dict({k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(f'{stage}.')})
-            setattr(gen, stage, model.eval().to(gen.device))
+        try:
+            header = json.loads(meta['generator'])
+            gen = cls(header['preset'], device, **header['settings'])
+            gen.spec, gen.tau = SeriesSpec.from_dict(header['spec']), header['tau']
+            gen.tau_table = None if header['tau_table'] is None else pd.DataFrame(header['tau_table'])
+            for stage, config in header['config'].items():
+                with isolated_rng(None): model = STAGES[stage](**config)     # first weights are drawn, and replaced
+                model.load_state_dict({k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(f'{stage}.')})
+                setattr(gen, stage, model.eval().to(gen.device))
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
+            reason = ' '.join(str(e).split())
+            raise ValueError(f"{path} is damaged: its header and its weights do not fit ({reason}); save it again with gen.save()") from e
         return gen
 
     def __repr__(self):
@@ -348,26 +352,3 @@ class NMVQGenerator:
         stages = ', '.join(stage for stage in STAGES if getattr(self, stage) is not None)
         return (f"NMVQGenerator(preset={self.preset!r}, c_in={self.spec.c_in}, seq_len={self.spec.seq_len}, {classes}, "
                 f"{self.spec.n_series} training series, stages: {stages}, tau={self.tau})")
-
-
-def apportion(
-    proportions:np.ndarray, # Shares, sum to 1
-    n:int # Things to share out
-) -> np.ndarray: # Whole numbers that sum to n
-    "Share n things out by proportion, largest remainders first."
-    exact = np.asarray(proportions) * n
-    whole = np.floor(exact).astype(int)
-    whole[np.argsort(whole - exact, kind='stable')[:n - whole.sum()]] += 1
-    return whole
-
-
-@contextmanager
-def _written_aside(path):
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    os.close(handle)
-    try:
-        yield aside
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise

@@ -121,9 +121,11 @@ def _left_out(where, name): log.warning("%s has a %r already: the plugin's is le
 
 def _extend_tsai():
     from tsai import learner
+    from tsai.data import core
     from tsai.models import utils
     _extend(learner, 'get_arch', _with_plugin_archs)
     _extend(utils, 'build_ts_model', _with_seq_len)
+    _extend(core, 'get_ts_dls', _with_string_labels)
 
 
 def _extend(module, name, extend):
@@ -157,3 +159,15 @@ def _with_seq_len(tsai_build_ts_model):
                 arch.__name__ = cls.__name__
         return tsai_build_ts_model(arch, *args, **kwargs)
     return build_ts_model
+
+
+def _with_string_labels(tsai_get_ts_dls):
+    @wraps(tsai_get_ts_dls)
+    def get_ts_dls(*args, **kwargs):
+        call = signature(tsai_get_ts_dls).bind(*args, **kwargs)
+        y = call.arguments.get('y')
+        if call.arguments.get('tfms') is None and y is not None and len(y) and isinstance(y[0], str):
+            from tsai.data.core import TSClassification
+            call.arguments['tfms'] = [None, TSClassification()] # strings can only be classes, and without it tsai raises a TypeError
+        return tsai_get_ts_dls(*call.args, **call.kwargs)
+    return get_ts_dls

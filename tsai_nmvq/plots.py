@@ -72,6 +72,7 @@ def plot_tau(
     ax.plot(table.tau, table.fid, 'o-')
     ax.axvline(tau, ls=':', color='grey')
     ax.set_xscale('symlog', linthresh=max(table.tau[table.tau > 0].min(), 1e-6))
+    ax.set_xlim(0, 1.3 * table.tau.max())
     ax.set(xlabel='τ (squared latent distance)', ylabel="FID(X̂, X̃'τ)", title=f'τ* = {tau:.3g}')
     return ax
 

@@ -22,4 +22,4 @@ def tsai_names():
     return {name: getattr(tsai_nmvq, name) for name in tsai_nmvq.__all__}
 
 
-# No tsai_randaugs: NMVQAugment needs a fitted generator. With one, pass (partial(NMVQAugment, gen, mode='perturb'), 0.1, 1.)
+# No tsai_randaugs: NMVQAugment needs a fitted generator. With one, pass nmvq_randaug(gen) to RandAugment

@@ -13,7 +13,9 @@ __all__ = ['ConfigModule', 'Snake', 'activation', 'Standardizer', 'SelfAttention
 
 
 class ConfigModule(nn.Module):
-    "A module that keeps its constructor's arguments in `config`, so that a file can hold it and `cls(**config)` builds it again."
+    """A module that keeps its constructor's arguments in `config`, so that a file can hold it and `cls(**config)` builds it again.
+
+    With a preset it has `settings`, which go there too: a file outlives a change of the preset."""
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         init, signature = cls.__init__, inspect.signature(cls.__init__)
@@ -23,7 +25,7 @@ class ConfigModule(nn.Module):
             if type(self) is cls:
                 bound = signature.bind(self, *args, **kwargs).arguments
                 self.config = {k: v for k, v in bound.items() if k != 'self'}
-                self.config.update(self.config.pop('settings', {}))
+                self.config.update(self.config.pop('settings', {}) | getattr(self, 'settings', {}))
         cls.__init__ = recording_init
 
     @property

@@ -76,7 +76,7 @@ class NeuralMapper(ConfigModule):
         super().__init__()
         self.c_in = positive_int(c_in, 'c_in', 'NeuralMapper')
         self.seq_len = positive_int(seq_len, 'seq_len', 'NeuralMapper', least=MIN_SEQ_LEN)
-        s = resolve_preset(MAPPER_PRESETS, preset, settings, 'NeuralMapper')
+        self.settings = s = resolve_preset(MAPPER_PRESETS, preset, settings, 'NeuralMapper')
         self.residual, self.noise_channels, self.patch, self.scale = s['residual'], s['noise_channels'], s['patch'], Standardizer(self.c_in)
         dims, n_heads = [s['dim'] * m for m in s['mults']], s['n_heads']
         def blocks(d, out_dim, n=1): return nn.ModuleList(ResBlock(d, out_dim, s['dropout'], s['snake']) for _ in range(n))
@@ -102,7 +102,7 @@ class NeuralMapper(ConfigModule):
         "Map synthetic series."
         if x.ndim != 3 or x.shape[1] != self.c_in:
             raise ValueError(f"series have shape {tuple(x.shape)}, this NeuralMapper takes [bs, {self.c_in}, n]")
-        x = self.scale(x.as_subclass(Tensor))
+        x = self.scale(x.as_subclass(Tensor).float())
         h = F.pad(x, (0, -x.shape[-1] % self.stride), mode='replicate')
         if self.noise_channels:
             noise = torch.randn(len(h), self.noise_channels, h.shape[-1], device=h.device, dtype=h.dtype, generator=generator)

@@ -68,7 +68,7 @@ class MaskedPrior(ConfigModule):
         **settings # Settings that replace the preset's: lf_dim, hf_layers, dropout, p_uncond, n_steps, choice_temp, ...
     ):
         super().__init__()
-        s = resolve_preset(PRIOR_PRESETS, preset, settings, 'MaskedPrior')
+        self.settings = s = resolve_preset(PRIOR_PRESETS, preset, settings, 'MaskedPrior')
         if grid is None or codebook_size is None:
             like = VQTokenizer(c_in, c_out, positive_int(seq_len, 'seq_len', 'MaskedPrior', least=MIN_SEQ_LEN), preset=preset)
             grid, codebook_size = like.grid, like.codebook_size

@@ -96,7 +96,7 @@ class VQTokenizer(ConfigModule):
         super().__init__()
         self.c_in = positive_int(c_in, 'c_in', 'VQTokenizer')
         self.seq_len = positive_int(seq_len, 'seq_len', 'VQTokenizer', least=MIN_SEQ_LEN)
-        s = resolve_preset(TOKENIZER_PRESETS, preset, settings, 'VQTokenizer')
+        self.settings = s = resolve_preset(TOKENIZER_PRESETS, preset, settings, 'VQTokenizer')
         self.n_fft, self.scale = positive_int(s['n_fft'], 'n_fft', 'VQTokenizer', least=4), Standardizer(self.c_in)
         if self.n_fft % 2 or self.n_fft > 2 * (self.seq_len - 1):
             raise ValueError(f"VQTokenizer: n_fft is {self.n_fft}, expected an even number of at most {2 * (self.seq_len - 1)} "
