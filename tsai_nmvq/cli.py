@@ -18,7 +18,7 @@ __all__ = ['demo', 'fit', 'sample', 'evaluate', 'read_parts']
 
 UCR_FOLDER = 'data/UCR'                                      # tsai's, below the path given to get_UCR_data
 UCR_FILES = tuple(f'{name}.npy' for name in ('X_train', 'y_train', 'X_valid', 'y_valid', 'X', 'y'))
-CLASSIFIER_EPOCHS, CLASSIFIER_STEPS, N_SEEDS = 40, 600, 3    # about 40 steps on 50 series: two minutes for six classifiers
+CLASSIFIER_EPOCHS, CLASSIFIER_STEPS, N_SEEDS = 25, 600, 3    # 25 steps on 50 series: a minute and a half for six classifiers
 QUICK = dict(epochs=dict(tokenizer=2, prior=2, mapper=1), n_draws=1, n_series=100, classifier_epochs=2, n_seeds=1)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from fastai.torch_core import default_device
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from .data import SeriesData, SeriesSpec, apportion
@@ -28,7 +28,7 @@ SAMPLE_ROWS = 256
 STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
 
-SCHEDULES = {   # epochs of at least 32 batches, and a bound on the steps for large training splits
+SCHEDULES = {   # epochs of at least 20 batches, and a bound on the steps for large training splits
     'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, lr=2e-3), prior=dict(epochs=60, max_steps=5000, lr=2e-3),
                  mapper=dict(epochs=20, max_steps=1500, lr=1e-3)),
     'paper': dict(tokenizer=dict(epochs=60, max_steps=10000, lr=1e-3), prior=dict(epochs=120, max_steps=20000, lr=1e-3),
@@ -309,7 +309,9 @@ class NMVQGenerator:
                       tau_table=None if self.tau_table is None else self.tau_table.to_dict('list'))
         path = Path(path)
         with written_aside(path) as aside:
-            save_file(tensors, aside, metadata=dict(format=FORMAT, format_version=str(FORMAT_VERSION), generator=json.dumps(header)))
+            # not save_file, which leaves a file that only its owner can read
+            metadata = dict(format=FORMAT, format_version=str(FORMAT_VERSION), generator=json.dumps(header))
+            aside.write_bytes(safetensors_bytes(tensors, metadata))
         return path
 
     @classmethod
