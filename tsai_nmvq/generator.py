@@ -28,7 +28,7 @@ SAMPLE_ROWS = 256
 STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
 
-SCHEDULES = {   # epochs of at least 20 batches, and a bound on the steps for large training splits
+SCHEDULES = {   # epochs of at least 24 batches, and a bound on the steps for large training splits
     'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, lr=2e-3), prior=dict(epochs=60, max_steps=5000, lr=2e-3),
                  mapper=dict(epochs=20, max_steps=1500, lr=1e-3)),
     'paper': dict(tokenizer=dict(epochs=60, max_steps=10000, lr=1e-3), prior=dict(epochs=120, max_steps=20000, lr=1e-3),

@@ -26,7 +26,7 @@ from .plots import plot_pairs, plot_tau
 __all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'MapperLoss', 'TAU_GRID', 'class_ids', 'training_latents']
 
 ENCODE_ROWS = 256
-MIN_STEPS = 20
+MIN_STEPS = 24
 TAU_GRID = (0., 0.01, 0.03, 0.1, 0.5, 1., 2., 4.)      # the paper's five, and below them, where latents lie closer than 0.1
 IGNORE = -100                                            # cross_entropy's ignore_index
 
