@@ -18,7 +18,7 @@ __all__ = ['demo', 'fit', 'sample', 'evaluate', 'read_parts']
 
 UCR_FOLDER = 'data/UCR'                                      # tsai's, below the path given to get_UCR_data
 UCR_FILES = tuple(f'{name}.npy' for name in ('X_train', 'y_train', 'X_valid', 'y_valid', 'X', 'y'))
-CLASSIFIER_EPOCHS, CLASSIFIER_STEPS, N_SEEDS = 25, 600, 3    # 25 steps on 50 series: a minute and a half for six classifiers
+CLASSIFIER_EPOCHS, CLASSIFIER_STEPS, N_SEEDS = 20, 600, 3    # 80 steps on 50 series: a minute or two for six classifiers
 QUICK = dict(epochs=dict(tokenizer=2, prior=2, mapper=1), n_draws=1, n_series=100, classifier_epochs=2, n_seeds=1)
 
 
@@ -53,7 +53,7 @@ def demo(
     preset:str='fast', # 'fast' or 'paper'
     seed:int=0, # Seed of the fit, the samples and the first classifier
     n_train:int=None, # Random training series to use, stratified by class; all by default
-    epochs:int=None, # Epochs of each classifier; by default 40, or fewer that make 600 batches
+    epochs:int=None, # Epochs of each classifier; by default 20, fewer where they hold more than 600 batches
     quick:bool=False # Smoke run: hardly any training, figures that mean nothing
 ):
     "Learn a data set in three stages, score and draw the samples, and train a tsai classifier with and without NMVQAugment."
@@ -310,8 +310,8 @@ def _compare_classifiers(X, y, splits, gen, seeds, epochs): # -> table: accuracy
     def skip(self): raise CancelValidException               # nothing looks at the test split during training
     def accuracy(seed, tfms):
         with isolated_rng(seed, gen.device):
-            clf = TSClassifier(X, y, splits=splits, tfms=[None, TSClassification()], arch='InceptionTimePlus',
-                               batch_tfms=[*tfms, TSStandardize(by_sample=True)])
+            clf = TSClassifier(X, y, splits=splits, tfms=[None, TSClassification()], bs=min(64, max(8, len(splits[0])//4)),
+                               arch='InceptionTimePlus', batch_tfms=[*tfms, TSStandardize(by_sample=True)])
             n_epoch = epochs or max(3, min(CLASSIFIER_EPOCHS, round(CLASSIFIER_STEPS/len(clf.dls.train))))
             with clf.no_bar(), clf.no_logging():
                 clf.fit_one_cycle(n_epoch, 1e-3, cbs=Callback(before_validate=skip))
