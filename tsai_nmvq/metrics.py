@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tsai.models.FCN import FCN
 
 from .data import stage_dls, usable_std
+from .models.layers import Standardizer
 from .rng import isolated_rng
 
 __all__ = ['RocketFeatures', 'frechet_distance', 'fid', 'conditional_fid', 'SeriesClassifier', 'fit_classifier', 'inception_score',
@@ -25,15 +26,8 @@ CHUNK_VALUES = 2 ** 21              # intermediate values held at once
 
 # Pieces that several metrics share
 
-class Standardize(nn.Module):
-    "Series with the mean and standard deviation per channel of a training split taken out."
-    def __init__(self,
-        c_in:int # Channels
-    ):
-        super().__init__()
-        self.register_buffer('mean', torch.zeros(c_in, 1))
-        self.register_buffer('std', torch.ones(c_in, 1))
-
+class Standardize(Standardizer):
+    "A `Standardizer` that takes its statistics from series, and series from any device."
     def fit(self,
         x:Tensor # Training series [n, c_in, seq_len], original units
     ): # Itself, on the device of x
@@ -47,7 +41,7 @@ class Standardize(nn.Module):
         x:Tensor # Series [n, c_in, seq_len], original units
     ) -> Tensor: # Standardised, float32
         "Onto the device of the statistics, and less the mean, over the standard deviation."
-        return ((x.to(self.mean.device) - self.mean) / self.std).float()
+        return super().forward(x.to(self.mean.device)).float()
 
 
 def _series(*arrays, shape=None): # shape: (c_in, seq_len) they must have, by default that of the first
