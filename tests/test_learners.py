@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bf16 import CPUBF16
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.progress import CSVLogger
@@ -79,14 +80,6 @@ def learner(dls, trained, tmp_path):
     "Function stage -> a new learner of it on the trained stages before it."
     def new(stage, **kwargs): return make(stage, dls, trained['tokenizer'].model, trained['prior'].model, path=tmp_path, **kwargs)
     return new
-
-
-class CPUBF16(MixedPrecision):
-    "fastai's bf16 mixed precision on a CPU: its own autocast is for CUDA."
-    def __init__(self): super().__init__(amp_mode='bf16')
-    def before_fit(self):
-        super().before_fit()
-        self.autocast = torch.autocast('cpu', dtype=torch.bfloat16)
 
 
 class Kept(Callback):

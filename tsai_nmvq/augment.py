@@ -11,6 +11,8 @@ from fastcore.foundation import L
 from fasttransform import ItemTransform, Transform
 from torch import Tensor
 
+from .data import plain
+
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
 MODES = ('generate', 'perturb')
@@ -105,7 +107,7 @@ class NMVQAugment(ItemTransform, RandTransform):
         if labelled and not self.gen.spec.vocab:
             raise ValueError("this generator was fitted without labels, its series have no class; use mode='perturb', or fit it with y")
         if not labelled: return
-        to_gen = self._match([_plain(v) for v in dl.vocab])
+        to_gen = self._match([plain(v) for v in dl.vocab])
         if self._to_gen is not None and not torch.equal(self._to_gen.cpu(), to_gen):
             raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
         self._to_gen = to_gen
@@ -250,9 +252,6 @@ def nmvq_randaug(
 def _with_magnitude(aug, magnitude): # RandAugment calls its entries for every batch: a new transform each time would repeat its draws
     aug.magnitude = magnitude
     return aug
-
-
-def _plain(v): return v.item() if isinstance(v, np.generic) else v
 
 
 def _plain_tensor(t): return t.as_subclass(Tensor)

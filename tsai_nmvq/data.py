@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .models.tokenizer import MIN_SEQ_LEN
 
-__all__ = ['SeriesSpec', 'SeriesData', 'RowsDL', 'stage_dls', 'check_series', 'apportion']
+__all__ = ['SeriesSpec', 'SeriesData', 'RowsDL', 'stage_dls', 'check_series', 'apportion', 'plain']
 
 CHUNK_ROWS = 1024
 MIN_STD = 1e-7      # over the mean: float32 resolves no less
@@ -42,7 +42,7 @@ class SeriesSpec:
     ) -> np.ndarray: # Class ids [n], int64
         "Class ids by name. ValueError for labels that the training split never had."
         if not self.vocab: raise ValueError("this generator was fitted without labels: leave y out")
-        labels = [_plain(v) for v in np.atleast_1d(np.asarray(labels, dtype=object))]
+        labels = [plain(v) for v in np.atleast_1d(np.asarray(labels, dtype=object))]
         ids = {v: i for i, v in enumerate(self.vocab)}
         names = {str(v): i for v, i in ids.items()}
         found = [ids.get(v, names.get(str(v))) for v in labels]
@@ -90,7 +90,7 @@ class SeriesData:
         vocab, self.y = ((), None) if y is None else np.unique(_class_labels(y), return_inverse=True)
         counts = () if y is None else tuple(np.bincount(self.y).tolist())
         c_in, seq_len, mean, std = self._statistics()
-        self.spec = SeriesSpec(c_in, seq_len, n_series, mean, std, tuple(_plain(v) for v in vocab), counts)
+        self.spec = SeriesSpec(c_in, seq_len, n_series, mean, std, tuple(plain(v) for v in vocab), counts)
 
     @classmethod
     def from_arrays(cls,
@@ -120,7 +120,7 @@ class SeriesData:
         if vocab is not None and len(ds[[0]]) > 1:
             ids = np.concatenate([np.asarray(ds[idx][1]).reshape(-1) for idx in _chunks(len(ds))])
             if len(ids) != len(ds): raise ValueError(f"dls has {len(ids)} labels for {len(ds)} series, expected one class label a series")
-            y = np.asarray([_plain(v) for v in vocab], dtype=object)[ids.astype(np.int64)]
+            y = np.asarray([plain(v) for v in vocab], dtype=object)[ids.astype(np.int64)]
         return cls(lambda idx: ds[idx][0], len(ds), y)
 
     def __len__(self): return self.n_series
@@ -243,11 +243,15 @@ def _class_labels(y):
     if y.dtype.kind == 'f' and not (np.isfinite(y).all() and (y == y.round()).all()):
         raise ValueError("y holds real numbers, which look like regression targets; pass y=None to learn without classes "
                          "and augment with NMVQAugment(gen, mode='perturb'), which keeps targets right")
-    if y.dtype == object: y = np.asarray([_plain(v) for v in y])
+    if y.dtype == object: y = np.asarray([plain(v) for v in y])
     return y
 
 
-def _plain(v): return v.item() if isinstance(v, np.generic) else v
+def plain(
+    v # A label: numpy's or Python's own
+): # The same as a plain str, int or float
+    "A label that JSON can hold."
+    return v.item() if isinstance(v, np.generic) else v
 
 
 def _first_split(splits): return splits[0] if len(splits) and hasattr(splits[0], '__len__') else splits

@@ -232,6 +232,9 @@ class NMVQGenerator:
 
     # Looking at it
 
+    def _variants(self): # names of the samples there are, and whether they are mapped
+        return (('before mapper', False), ('after mapper', True))[:1 + (self.mapper is not None)]
+
     def evaluate(self,
         X, # Series [n, c_in, seq_len], original units
         y=None, # Labels [n]; None leaves cFID, IS and TSTR out
@@ -260,7 +263,7 @@ class NMVQGenerator:
                 if with_tstr and tstr_of: row['TSTR'] = tstr_of(x, y_x, held, labels[test], seed=seed)
             return row
         rows = {'real (train)': score(real, None if labels is None else labels[train], trtr)}
-        for name, mapped in (('before mapper', False), ('after mapper', True))[:1 + (self.mapper is not None)]:
+        for name, mapped in self._variants():
             draws = []
             for i in range(n_draws):
                 x, y_x = self.sample(n or len(train), seed=seed + i, mapped=mapped)
@@ -285,7 +288,7 @@ class NMVQGenerator:
         labels = None if y is None or not self.spec.vocab else np.asarray(y)[rows]
         real = np.asarray(X[rows])
         sets = {'real': real}
-        for name, mapped in (('before mapper', False), ('after mapper', True))[:1 + (self.mapper is not None)]:
+        for name, mapped in self._variants():
             sets[name] = self.sample(len(rows), labels, seed=seed, mapped=mapped)[0]
         low, high = real[:n, channel].min(), real[:n, channel].max()
         ylim = low - 0.2 * (high - low), high + 0.2 * (high - low)

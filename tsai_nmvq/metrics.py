@@ -359,8 +359,7 @@ def skewness_difference(
     gen # Synthetic series
 ) -> float: # >= 0, 0 is best
     "Absolute difference of the skewness of all values of a channel, averaged over channels. [arXiv 2309.03755, SD]"
-    real, gen = (_standard_moment(_double(x), 3) for x in _series(real, gen))
-    return (real - gen).abs().mean().item()
+    return _moment_difference(real, gen, 3)
 
 
 def kurtosis_difference(
@@ -368,14 +367,18 @@ def kurtosis_difference(
     gen # Synthetic series
 ) -> float: # >= 0, 0 is best
     "Absolute difference of the kurtosis of all values of a channel, averaged over channels. [arXiv 2309.03755, KD]"
-    real, gen = (_standard_moment(_double(x), 4) for x in _series(real, gen))
-    return (real - gen).abs().mean().item()
+    return _moment_difference(real, gen, 4)
 
 
 def _centred(x): # [n, c_in, seq_len] -> values less the channel's mean, and the channel's variance [c_in]
     mean = x.mean((0, 2), keepdim=True)
     x = x - mean
     return x, usable_std(x.square().mean((0, 2)).sqrt(), mean.flatten()).square()
+
+
+def _moment_difference(real, gen, order):
+    real, gen = (_standard_moment(_double(x), order) for x in _series(real, gen))
+    return (real - gen).abs().mean().item()
 
 
 def _standard_moment(x, order): # [n, c_in, seq_len] -> [c_in]
