@@ -28,7 +28,6 @@ __all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'MapperLoss', 'T
 ENCODE_ROWS = 256
 MIN_STEPS = 24
 TAU_GRID = (0., 0.01, 0.03, 0.1, 0.5, 1., 2., 4.)      # the paper's five, and below them, where latents lie closer than 0.1
-IGNORE = -100                                            # cross_entropy's ignore_index
 
 fused_adamw = partial(OptimWrapper, opt=partial(torch.optim.AdamW, fused=True))   # fastai's Adam steps one parameter at a time
 
@@ -138,17 +137,15 @@ class TokenizerLearner(StageLearner):
 
 # Stage 2
 
-def masked_loss(logits, targets): # Cross-entropy on the masked positions of both bands
-    return sum(_masked_loss(band, logits, targets) for band in BANDS)
+class MaskedLoss:
+    "Cross-entropy of both bands' masked tokens; keeps each band's own for the table of the epochs."
+    def __call__(self, logits, targets): # {band: [n_masked, codebook_size]}, {band: [n_masked]} -> scalar
+        losses = {band: F.cross_entropy(logits[band], targets[band]) for band in BANDS}
+        self.by_band = {band: loss.detach() for band, loss in losses.items()}
+        return sum(losses.values())
 
 
-def _masked_loss(band, logits, targets):
-    return F.cross_entropy(logits[band].transpose(1, 2), targets[band], ignore_index=IGNORE)
-
-
-def _masked_accuracy(band, logits, targets):
-    masked = targets[band] != IGNORE
-    return (logits[band].argmax(-1) == targets[band])[masked].float().mean()
+def _accuracy(band, logits, targets): return (logits[band].argmax(-1) == targets[band]).float().mean()
 
 
 class TokenMasking(Callback):
@@ -159,8 +156,7 @@ class TokenMasking(Callback):
         tokens, masked, targets = dict(lf=lf, hf=hf), {}, {}
         for band in BANDS:
             mask = random_mask(*tokens[band].shape, device=lf.device)
-            masked[band] = tokens[band].masked_fill(mask, model.mask_id[band])
-            targets[band] = tokens[band].masked_fill(~mask, IGNORE)
+            masked[band], targets[band] = tokens[band].masked_fill(mask, model.mask_id[band]), tokens[band][mask]
         if self.training: y = torch.where(torch.rand(y.shape, device=y.device) < model.p_uncond, model.null_class, y)
         self.learn.xb, self.learn.yb = (masked, y, lf), (targets,)
 
@@ -183,10 +179,11 @@ class PriorLearner(StageLearner):
         rows = self._token_rows(data, model)
         counts = {band: torch.bincount(t.flatten(), minlength=model.codebook_size[band]) for band, t in zip(BANDS, rows)}
         model.set_used({band: c > 0 for band, c in counts.items()})
-        watched = [*[Watch(f'{band}_loss', partial(_masked_loss, band)) for band in BANDS],
-                   *[Watch(f'{band}_accuracy', partial(_masked_accuracy, band)) for band in BANDS]]
+        loss_func = MaskedLoss()
+        watched = [*[Watch(f'{band}_loss', lambda *_, band=band: loss_func.by_band[band]) for band in BANDS],
+                   *[Watch(f'{band}_accuracy', partial(_accuracy, band)) for band in BANDS]]
         super().__init__(_tensor_rows(rows), valid and _tensor_rows(self._token_rows(valid, model, spec)), spec, model, n_inp=3,
-                         loss_func=masked_loss, **{'metrics': watched, **_with_device(kwargs, dls)})
+                         loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
         self.add_cbs([TokenMasking(), *L(cbs)])
 
     def _token_rows(self, data, model, spec=None):

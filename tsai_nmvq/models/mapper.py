@@ -4,7 +4,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layers import ConfigModule, SelfAttention, Standardizer, activation, positive_int, resolve_preset
+from .layers import ConfigModule, Dropout, SelfAttention, Standardizer, activation, positive_int, resolve_preset
 from .tokenizer import MIN_SEQ_LEN
 
 __all__ = ['NeuralMapper', 'MAPPER_PRESETS']
@@ -34,7 +34,7 @@ class ResBlock(nn.Module):
     def __init__(self, dim, out_dim, dropout, snake):
         super().__init__()
         def block(d): return WeightStandardizedConv1d(d, out_dim, 3, padding=1), nn.GroupNorm(4, out_dim), activation(out_dim, snake)
-        self.convs = nn.Sequential(*block(dim), nn.Dropout(dropout), *block(out_dim), nn.Dropout(dropout))
+        self.convs = nn.Sequential(*block(dim), Dropout(dropout), *block(out_dim), Dropout(dropout))
         self.skip = nn.Identity() if dim == out_dim else nn.Conv1d(dim, out_dim, 1)
 
     def forward(self, x): return self.skip(x) + self.convs(x)                # [bs, dim, n] -> [bs, out_dim, n]

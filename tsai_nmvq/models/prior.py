@@ -3,12 +3,13 @@ import math
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from .bands import BANDS
-from .layers import ConfigModule, TransformerBlock, positive_int, resolve_preset
+from .layers import ConfigModule, Dropout, TransformerBlock, positive_int, resolve_preset
 from .quantizer import draw_ids
-from .schedule import n_masked_after, remask
+from .schedule import n_masked_after, settling_order
 from .tokenizer import MIN_SEQ_LEN, VQTokenizer
 
 __all__ = ['MaskedPrior', 'PRIOR_PRESETS']
@@ -25,7 +26,7 @@ PRIOR_PRESETS = {
 
 
 class BandPrior(nn.Module):
-    "Logits of one band's masked tokens, given its visible ones, a class and, for HF, the LF tokens."
+    "What one band's masked tokens may be, given its visible ones, a class and, for HF, the LF tokens."
     def __init__(self, n_tokens, codebook_size, n_classes, dim, n_layers, n_heads, ff_mult, head_dim, dropout, emb_dropout, context=None):
         super().__init__()
         self.token_emb = nn.Embedding(codebook_size + 1, dim)              # the last one is the mask token
@@ -40,18 +41,20 @@ class BandPrior(nn.Module):
             self.register_buffer('above', above.repeat(rows), persistent=False)
         self.blocks = nn.Sequential(*[TransformerBlock(dim, n_heads, ff_mult, head_dim, dropout) for _ in range(n_layers)])
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
-        self.bias = nn.Parameter(torch.zeros(n_tokens, codebook_size))
-        self.drop = nn.Dropout(emb_dropout)
+        self.bias = nn.Parameter(torch.zeros(codebook_size))
+        self.drop = Dropout(emb_dropout)
         for emb in (m for m in self.modules() if isinstance(m, nn.Embedding)): nn.init.normal_(emb.weight, std=dim ** -0.5)
 
-    def forward(self, tokens, y, context=None): # [bs, n], [bs], [bs, n_context] -> logits [bs, n, codebook_size]
+    def forward(self, tokens, y, context=None): # [bs, n], [bs], [bs, n_context] -> states [bs, n, dim]
         h = self.token_emb(tokens)
         if context is not None:
             c = self.context_emb(context) + self.context_pos
             h = self.context_mix(torch.cat((h, c[:, self.above]), -1))
         h = torch.cat((self.class_emb(y).unsqueeze(1), self.drop(h + self.pos_emb)), 1)
-        h = self.head(self.blocks(h)[:, 1:])
-        return h @ self.token_emb.weight[:-1].t() + self.bias
+        return self.blocks(h)[:, 1:]
+
+    def logits(self, h, used): # states [..., dim], codes that may be predicted [codebook_size] -> [..., codebook_size], float32
+        return F.linear(self.head(h), self.token_emb.weight[:-1], self.bias.masked_fill(~used, -torch.inf)).float()
 
 
 class MaskedPrior(ConfigModule):
@@ -88,31 +91,44 @@ class MaskedPrior(ConfigModule):
         masked:dict, # {band: token ids [bs, n_tokens] with `mask_id` where masked}
         y:Tensor, # Class ids [bs]; `null_class` for unconditional
         lf:Tensor # The visible LF tokens that HF is conditioned on [bs, n_tokens of LF]
-    ) -> dict: # {band: logits [bs, n_tokens, codebook_size]}; -inf for codes that the training data never use
+    ) -> dict: # {band: logits of the masked tokens, row by row [n_masked, codebook_size]}; -inf for codes that the data never use
         "Predict the masked tokens of both bands."
-        return {band: self.band_logits(band, masked[band], y, lf) for band in BANDS}
+        out = {}
+        for band in BANDS:
+            h = self.priors[band](masked[band], y, lf if band == 'hf' else None)
+            out[band] = self.priors[band].logits(h[masked[band] == self.mask_id[band]], self._used(band))
+        return out
 
-    def band_logits(self, band, tokens, y, lf=None): # [bs, n], [bs], [bs, n_lf] -> [bs, n, codebook_size], float32
-        "Logits of one band."
-        logits = self.priors[band](tokens, y, lf if band == 'hf' else None)
-        return logits.float().masked_fill(~getattr(self, f'used_{band}'), -torch.inf)
+    def band_logits(self,
+        band:str, # 'lf' or 'hf'
+        tokens:Tensor, # Token ids with `mask_id` where masked [bs, n_tokens]
+        y:Tensor, # Class ids [bs]
+        lf:Tensor=None, # LF tokens, for 'hf' [bs, n_tokens of LF]
+        positions:Tensor=None # The tokens asked for [bs, m]; all by default
+    ) -> Tensor: # [bs, m, codebook_size], float32
+        "Logits of one band, and of no more positions than are needed: they are most of the work."
+        h = self.priors[band](tokens, y, lf if band == 'hf' else None)
+        if positions is not None: h = h.gather(1, positions.unsqueeze(-1).expand(-1, -1, h.shape[-1]))
+        return self.priors[band].logits(h, self._used(band))
+
+    def _used(self, band): return getattr(self, f'used_{band}')
 
     @torch.no_grad()
     def set_used(self,
         used:dict # {band: codes that the training data use [codebook_size], bool}
     ):
         "Only these codes may be predicted from now on."
-        for band in BANDS: getattr(self, f'used_{band}').copy_(used[band])
+        for band in BANDS: self._used(band).copy_(used[band])
 
     @torch.no_grad()
     def sample_tokens(self,
         y:Tensor, # Class id of each series [bs], on the model's device; `null_class` for unconditional
         n_steps:dict=None, # {band: decoding steps}; the preset's by default
-        choice_temp:dict=None, # {band: temperature of the confidence noise, falling to 0 at the last step}; the preset's by default
+        choice_temp:dict=None, # {band: temperature of the confidence noise, falling to 0 at the last step; inf for random order}
         cfg_scale:float=1., # Guidance: uncond + s (cond - uncond); 0 unconditional, 1 conditional
         generator:torch.Generator=None # Source of randomness on the model's device
     ) -> dict: # {band: token ids [bs, n_tokens]}, no mask id left
-        "Sample by iterative decoding: all masked tokens are drawn at each step, the most confident stay. Use in eval mode."
+        "Sample by iterative decoding: masked tokens are drawn at each step, the most confident settle. Use in eval mode."
         n_steps, choice_temp = n_steps or self.n_steps, choice_temp or self.choice_temp
         out = {}
         for band in BANDS:
@@ -120,22 +136,28 @@ class MaskedPrior(ConfigModule):
         return out
 
     def _decode_band(self, band, y, lf, n_steps, choice_temp, cfg_scale, generator):
-        n, mask_id = self.n_tokens[band], self.mask_id[band]
+        n = self.n_tokens[band]
         n_steps = min(positive_int(n_steps, f"n_steps['{band}']", 'MaskedPrior'), n)
-        tokens = torch.full((len(y), n), mask_id, device=y.device)
+        tokens = torch.full((len(y), n), self.mask_id[band], device=y.device)
+        masked = torch.rand(tokens.shape, device=y.device, generator=generator).argsort(-1)   # their positions, in random order
         for step in range(n_steps):
-            masked = tokens == mask_id
-            logp = self._guided(band, tokens, y, lf, cfg_scale).log_softmax(-1)
-            drawn = torch.where(masked, draw_ids(logp.exp(), generator), tokens)
-            confidence = logp.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
-            back = remask(confidence, masked, n_masked_after(step, n_steps, n), choice_temp * (1 - (step + 1) / n_steps), generator)
-            tokens = drawn.masked_fill(back, mask_id)
+            n_settled = masked.shape[1] - n_masked_after(step, n_steps, n)
+            if n_settled == 0: continue
+            asked = masked[:, :n_settled] if math.isinf(choice_temp) else masked
+            probs = self._guided(band, tokens, y, lf, asked, cfg_scale).softmax(-1)
+            drawn = draw_ids(probs, generator)
+            if not math.isinf(choice_temp):
+                confidence = probs.gather(-1, drawn.unsqueeze(-1)).squeeze(-1).log()
+                order = settling_order(confidence, choice_temp * (1 - (step + 1) / n_steps), generator)
+                masked, drawn = masked.gather(-1, order), drawn.gather(-1, order)
+            tokens = tokens.scatter(-1, masked[:, :n_settled], drawn[:, :n_settled])
+            masked = masked[:, n_settled:]
         return tokens
 
-    def _guided(self, band, tokens, y, lf, cfg_scale):
-        if cfg_scale == 1: return self.band_logits(band, tokens, y, lf)
+    def _guided(self, band, tokens, y, lf, positions, cfg_scale):
         null = torch.full_like(y, self.null_class)
-        if cfg_scale == 0: return self.band_logits(band, tokens, null, lf)
-        both = self.band_logits(band, tokens.repeat(2, 1), torch.cat((y, null)), None if lf is None else lf.repeat(2, 1))
+        if cfg_scale in (0, 1): return self.band_logits(band, tokens, y if cfg_scale else null, lf, positions)
+        both = self.band_logits(band, tokens.repeat(2, 1), torch.cat((y, null)), None if lf is None else lf.repeat(2, 1),
+                                positions.repeat(2, 1))
         cond, uncond = both.chunk(2)
         return torch.where(uncond.isinf(), uncond, uncond + cfg_scale * (cond - uncond))

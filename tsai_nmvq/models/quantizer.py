@@ -1,4 +1,6 @@
 """Vector quantizer: a codebook learnt by moving averages, and stochastic quantization."""
+import math
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -13,12 +15,24 @@ def draw_ids(
     probs:Tensor, # Probabilities [..., K]; rows need not sum to one
     generator:torch.Generator=None # Source of randomness on the device of `probs`
 ) -> Tensor: # Ids [...], int64; an id of probability 0 is never drawn
-    "Categorical draws with one uniform number a row: the inverse of the cumulative distribution."
-    cdf = probs.cumsum(-1)
-    u = torch.rand(probs.shape[:-1], device=probs.device, dtype=probs.dtype, generator=generator)
+    """Categorical draws with one uniform number a row: the inverse of the cumulative distribution.
+
+    First a block of ids is drawn, then an id in it: only sums of blocks and one block a row are accumulated."""
+    size = 2 ** round(math.log2(probs.shape[-1]) / 2)                        # about as many blocks as ids in a block
+    if probs.shape[-1] % size: probs = F.pad(probs, (0, -probs.shape[-1] % size))
+    blocks = probs.unflatten(-1, (-1, size))
+    u = torch.rand(probs.shape[:-1], device=probs.device, dtype=probs.dtype, generator=generator).unsqueeze(-1)
+    cdf = blocks.sum(-1).cumsum(-1)
+    block, u = _invert(cdf, u * cdf[..., -1:])
+    block_probs = blocks.gather(-2, block.unsqueeze(-1).expand(*block.shape, size)).squeeze(-2)
+    return (block * size + _invert(block_probs.cumsum(-1), u)[0]).squeeze(-1)
+
+
+def _invert(cdf, u): # [..., K], [..., 1] -> (first id whose cdf is above u, how far u is above the ids before it); never an empty id
     last = cdf[..., -1:]
-    u = torch.minimum(u.unsqueeze(-1) * last, torch.nextafter(last, torch.zeros_like(last)))  # u * last may round up to last
-    return torch.searchsorted(cdf, u, right=True).squeeze(-1)
+    u = torch.minimum(u, torch.nextafter(last, torch.zeros_like(last)))      # rounding may have taken u up to the last
+    ids = (cdf <= u).sum(-1, keepdim=True)
+    return ids, u - torch.where(ids > 0, cdf.gather(-1, (ids - 1).clamp_min(0)), 0)
 
 
 def svq_sample(

@@ -4,7 +4,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ['mask_ratio', 'random_mask', 'n_masked_after', 'remask']
+__all__ = ['mask_ratio', 'random_mask', 'n_masked_after', 'settling_order']
 
 
 def mask_ratio(
@@ -35,18 +35,14 @@ def n_masked_after(
     return 0 if step + 1 >= n_steps else math.floor(mask_ratio((step + 1) / n_steps) * n_tokens)
 
 
-def remask(
-    confidence:Tensor, # Log-probability of each token's choice [bs, n_tokens]
-    masked:Tensor, # True where the token was masked before this step [bs, n_tokens]
-    n_masked:int, # Tokens a row that go back to masked
-    choice_temp:float=0., # Weight of Gumbel noise on the confidence; inf keeps random tokens
+def settling_order(
+    confidence:Tensor, # Log-probability of each token's choice [bs, n]
+    choice_temp:float=0., # Weight of Gumbel noise on the confidence
     generator:torch.Generator=None # Source of randomness
-) -> Tensor: # True where masked again [bs, n_tokens]; known tokens never are
-    "Confidence re-masking: the least confident of this step's tokens go back."
-    if n_masked <= 0: return torch.zeros_like(masked)
+) -> Tensor: # Indices [bs, n]: the first ones settle, the last ones go back to masked
+    "Confidence re-masking: the most confident tokens settle first."
     if choice_temp > 0:
         u = torch.rand(confidence.shape, device=confidence.device, dtype=confidence.dtype, generator=generator)
         gumbel = -(-u.clamp_min(torch.finfo(u.dtype).tiny).log()).clamp_min(torch.finfo(u.dtype).tiny).log()
-        confidence = gumbel if math.isinf(choice_temp) else confidence + choice_temp * gumbel
-    lowest = confidence.masked_fill(~masked, torch.inf).topk(n_masked, dim=-1, largest=False).indices
-    return torch.zeros_like(masked).scatter_(-1, lowest, True) & masked
+        confidence = confidence + choice_temp * gumbel
+    return confidence.argsort(-1, descending=True)
