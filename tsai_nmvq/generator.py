@@ -24,12 +24,12 @@ from .rng import isolated_rng
 __all__ = ['NMVQGenerator', 'SCHEDULES']
 
 FORMAT, FORMAT_VERSION = 'tsai_nmvq', 1
-SAMPLE_ROWS = 256
+SAMPLE_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)           # of a part: on a CPU they stay in its cache
 STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
 
 SCHEDULES = {   # epochs of at least 24 batches, and a bound on the steps for large training splits
-    'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, lr=2e-3), prior=dict(epochs=60, max_steps=5000, lr=2e-3),
+    'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, lr=2e-3), prior=dict(epochs=40, max_steps=5000, lr=2e-3),
                  mapper=dict(epochs=20, max_steps=1500, lr=1e-3)),
     'paper': dict(tokenizer=dict(epochs=60, max_steps=10000, lr=1e-3), prior=dict(epochs=120, max_steps=20000, lr=1e-3),
                   mapper=dict(epochs=40, max_steps=10000, lr=1e-3)),
@@ -158,7 +158,7 @@ class NMVQGenerator:
     ) -> Tensor: # Series [n, c_in, seq_len] on the generator's device, original units
         "Tokens from the prior, decoded and mapped."
         out = [torch.empty(0, self.spec.c_in, self.spec.seq_len, device=self.device)]
-        for part in ids.split(SAMPLE_ROWS) if len(ids) else ():
+        for part in ids.split(self._part_rows) if len(ids) else ():
             x = self.tokenizer.decode(self.prior.sample_tokens(part, generator=generator, **sampling))
             out.append(self.mapper(x, generator) if mapped and self.mapper is not None else x)
         return torch.cat(out)
@@ -193,9 +193,14 @@ class NMVQGenerator:
         "Median squared distance of a used code to its nearest neighbour: at this τ a neighbour is drawn about as often as the code itself."
         return float(torch.cat([q.neighbour_distance() for q in self.tokenizer.quantizers.values()]).median())
 
+    @property
+    def _part_rows(self): # series at a time
+        per_series = max(n * self.tokenizer.codebook_size[band] for band, n in self.tokenizer.n_tokens.items())
+        return max(16, min(1024, SAMPLE_LOGITS.get(self.device.type, 2 ** 24) // per_series))
+
     def _apply(self, xb, func, generator):
         x = torch.as_tensor(xb) if isinstance(xb, np.ndarray) else xb
-        parts = [func(part.to(self.device).float(), generator) for part in x.split(SAMPLE_ROWS)] if len(x) else [x]
+        parts = [func(part.to(self.device).float(), generator) for part in x.split(self._part_rows)] if len(x) else [x]
         out = torch.cat(parts).to(x.device, x.dtype)
         return out.numpy() if isinstance(xb, np.ndarray) else out
 

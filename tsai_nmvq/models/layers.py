@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ['ConfigModule', 'Snake', 'activation', 'Dropout', 'Standardizer', 'SelfAttention', 'TransformerBlock', 'resolve_preset', 'positive_int']
+__all__ = ['ConfigModule', 'Snake', 'activation', 'Dropout', 'Standardizer', 'SelfAttention', 'TransformerBlock', 'take_tokens', 'resolve_preset', 'positive_int']
 
 
 class ConfigModule(nn.Module):
@@ -142,14 +142,28 @@ class SelfAttention(nn.Module):
         head_dim:int=None # Width of a head; dim // n_heads by default
     ):
         super().__init__()
-        self.n_heads = n_heads
-        inner = n_heads * (head_dim or dim // n_heads)
-        self.qkv, self.out = nn.Linear(dim, 3 * inner, bias=False), nn.Linear(inner, dim)
+        self.n_heads, self.inner = n_heads, n_heads * (head_dim or dim // n_heads)
+        self.qkv, self.out = nn.Linear(dim, 3 * self.inner, bias=False), nn.Linear(self.inner, dim)
 
-    def forward(self, x:Tensor) -> Tensor: # [bs, n, dim] -> same
-        bs, n, _ = x.shape
-        q, k, v = self.qkv(x).view(bs, n, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+    def forward(self,
+        x:Tensor, # [bs, n, dim]
+        asked:Tensor=None # Tokens whose output is needed [bs, m]; all by default
+    ) -> Tensor: # [bs, n or m, dim]
+        "Each token asked for attends to all."
+        if asked is None: qkv = self.qkv(x).split(self.inner, -1)
+        else:
+            to_q, to_kv = self.qkv.weight.tensor_split([self.inner])
+            qkv = F.linear(take_tokens(x, asked), to_q), *F.linear(x, to_kv).split(self.inner, -1)
+        q, k, v = (t.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for t in qkv)
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+def take_tokens(
+    x:Tensor, # Tokens [bs, n, dim]
+    asked:Tensor # Positions [bs, m]
+) -> Tensor: # [bs, m, dim]
+    "Some tokens of each row."
+    return x.gather(1, asked.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 class TransformerBlock(nn.Module):
@@ -167,6 +181,11 @@ class TransformerBlock(nn.Module):
         self.norm2, self.ff = nn.LayerNorm(dim), nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
         self.drop = Dropout(dropout)
 
-    def forward(self, x:Tensor) -> Tensor: # [bs, n, dim] -> same
-        x = x + self.drop(self.attn(self.norm1(x)))
+    def forward(self,
+        x:Tensor, # [bs, n, dim]
+        asked:Tensor=None # Tokens whose output is needed [bs, m]; all by default
+    ) -> Tensor: # [bs, n or m, dim]
+        "Tokens after attention and feed-forward."
+        attended = self.attn(self.norm1(x), asked)
+        x = (x if asked is None else take_tokens(x, asked)) + self.drop(attended)
         return x + self.drop(self.ff(self.norm2(x)))

@@ -21,7 +21,7 @@ PRIOR_PRESETS = {
                  dropout=0., emb_dropout=0.2, p_uncond=0.1, n_steps=dict(lf=12, hf=12), choice_temp=dict(lf=math.inf, hf=math.inf)),
     # arXiv 2303.04743 as its authors' package has it
     'paper': dict(lf_dim=128, lf_layers=4, lf_heads=2, hf_dim=32, hf_layers=1, hf_heads=1, ff_mult=1, head_dim=64,
-                  dropout=0.3, emb_dropout=0.3, p_uncond=0.2, n_steps=dict(lf=10, hf=10), choice_temp=dict(lf=10., hf=0.)),
+                  dropout=0., emb_dropout=0.3, p_uncond=0.2, n_steps=dict(lf=10, hf=10), choice_temp=dict(lf=10., hf=0.)),
 }
 
 
@@ -39,19 +39,20 @@ class BandPrior(nn.Module):
             self.context_mix = nn.Linear(2 * dim, dim)
             above = (torch.arange(positions) * n_context) // positions     # LF position over each HF position
             self.register_buffer('above', above.repeat(rows), persistent=False)
-        self.blocks = nn.Sequential(*[TransformerBlock(dim, n_heads, ff_mult, head_dim, dropout) for _ in range(n_layers)])
+        self.blocks = nn.ModuleList(TransformerBlock(dim, n_heads, ff_mult, head_dim, dropout) for _ in range(n_layers))
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
         self.bias = nn.Parameter(torch.zeros(codebook_size))
         self.drop = Dropout(emb_dropout)
         for emb in (m for m in self.modules() if isinstance(m, nn.Embedding)): nn.init.normal_(emb.weight, std=dim ** -0.5)
 
-    def forward(self, tokens, y, context=None): # [bs, n], [bs], [bs, n_context] -> states [bs, n, dim]
+    def forward(self, tokens, y, context=None, asked=None): # [bs, n], [bs], [bs, n_context], positions [bs, m] -> states [bs, n or m, dim]
         h = self.token_emb(tokens)
         if context is not None:
             c = self.context_emb(context) + self.context_pos
             h = self.context_mix(torch.cat((h, c[:, self.above]), -1))
         h = torch.cat((self.class_emb(y).unsqueeze(1), self.drop(h + self.pos_emb)), 1)
-        return self.blocks(h)[:, 1:]
+        for block in self.blocks[:-1]: h = block(h)
+        return self.blocks[-1](h)[:, 1:] if asked is None else self.blocks[-1](h, asked + 1)
 
     def logits(self, h, used): # states [..., dim], codes that may be predicted [codebook_size] -> [..., codebook_size], float32
         return F.linear(self.head(h), self.token_emb.weight[:-1], self.bias.masked_fill(~used, -torch.inf)).float()
@@ -104,12 +105,10 @@ class MaskedPrior(ConfigModule):
         tokens:Tensor, # Token ids with `mask_id` where masked [bs, n_tokens]
         y:Tensor, # Class ids [bs]
         lf:Tensor=None, # LF tokens, for 'hf' [bs, n_tokens of LF]
-        positions:Tensor=None # The tokens asked for [bs, m]; all by default
+        asked:Tensor=None # The positions whose logits are needed [bs, m]; all by default
     ) -> Tensor: # [bs, m, codebook_size], float32
         "Logits of one band, and of no more positions than are needed: they are most of the work."
-        h = self.priors[band](tokens, y, lf if band == 'hf' else None)
-        if positions is not None: h = h.gather(1, positions.unsqueeze(-1).expand(-1, -1, h.shape[-1]))
-        return self.priors[band].logits(h, self._used(band))
+        return self.priors[band].logits(self.priors[band](tokens, y, lf if band == 'hf' else None, asked), self._used(band))
 
     def _used(self, band): return getattr(self, f'used_{band}')
 
@@ -154,10 +153,10 @@ class MaskedPrior(ConfigModule):
             masked = masked[:, n_settled:]
         return tokens
 
-    def _guided(self, band, tokens, y, lf, positions, cfg_scale):
+    def _guided(self, band, tokens, y, lf, asked, cfg_scale):
         null = torch.full_like(y, self.null_class)
-        if cfg_scale in (0, 1): return self.band_logits(band, tokens, y if cfg_scale else null, lf, positions)
+        if cfg_scale in (0, 1): return self.band_logits(band, tokens, y if cfg_scale else null, lf, asked)
         both = self.band_logits(band, tokens.repeat(2, 1), torch.cat((y, null)), None if lf is None else lf.repeat(2, 1),
-                                positions.repeat(2, 1))
+                                asked.repeat(2, 1))
         cond, uncond = both.chunk(2)
         return torch.where(uncond.isinf(), uncond, uncond + cfg_scale * (cond - uncond))
