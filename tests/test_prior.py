@@ -7,7 +7,7 @@ from tsai.models.utils import build_ts_model
 
 from tsai_nmvq.models.bands import BANDS
 from tsai_nmvq.models.prior import PRIOR_PRESETS, MaskedPrior
-from tsai_nmvq.models.schedule import n_masked_after, random_mask, remask
+from tsai_nmvq.models.schedule import n_masked_after, random_mask, settling_order
 from tsai_nmvq.models.tokenizer import VQTokenizer
 
 GRID, SIZES = dict(lf=(1, 5), hf=(2, 4)), dict(lf=6, hf=7)
@@ -26,6 +26,12 @@ def sharpen(model, weight=6.):
             p.token_emb.weight *= weight
             p.class_emb.weight *= weight
     return model
+
+
+def masked_after(n_steps, n):
+    "How many of n tokens are masked before each pass and at the end; steps that settle none take no pass."
+    n_steps = min(n_steps, n)
+    return sorted({n, *[n_masked_after(step, n_steps, n) for step in range(n_steps)]}, reverse=True)
 
 
 def seeded(seed=0): return torch.Generator().manual_seed(seed)
@@ -53,16 +59,14 @@ def test_decoding_keeps_the_schedule_and_what_is_known(n_steps, choice_temp):
     for band in BANDS:
         mask_id, n = model.mask_id[band], N_TOKENS[band]
         steps = [tokens for tokens, *_ in calls[band]] + [out[band]]
-        assert len(steps) == min(n_steps, n) + 1
-        assert [set((t == mask_id).sum(1).tolist()) for t in steps] == \
-            [{n}, *[{n_masked_after(step, min(n_steps, n), n)} for step in range(min(n_steps, n))]]
+        assert [set((t == mask_id).sum(1).tolist()) for t in steps] == [{left} for left in masked_after(n_steps, n)]
         for before, after in zip(steps, steps[1:]): assert torch.equal(before[before != mask_id], after[before != mask_id])
         assert out[band].dtype == torch.int64 and 0 <= out[band].min() and out[band].max() < SIZES[band]
 
 
 def test_choice_temperature_falls_evenly_to_zero(monkeypatch):
     temps = []
-    monkeypatch.setattr('tsai_nmvq.models.prior.remask', lambda *args: temps.append(args[3]) or remask(*args))
+    monkeypatch.setattr('tsai_nmvq.models.prior.settling_order', lambda *args: temps.append(args[1]) or settling_order(*args))
     prior().sample_tokens(torch.tensor([0]), dict(lf=4, hf=2), dict(lf=8., hf=3.))
     assert temps == pytest.approx([6, 4, 2, 0, 1.5, 0])
 
@@ -71,7 +75,7 @@ def test_hf_is_decoded_given_the_finished_lf_tokens():
     model = sharpen(prior())
     calls = watch(model, 'hf')
     out = model.sample_tokens(torch.tensor([0, 1, 2]), generator=seeded())
-    assert all(torch.equal(context, out['lf']) for _, _, context in calls)
+    assert all(torch.equal(context, out['lf']) for _, _, context, _ in calls)
 
 
 @pytest.mark.parametrize('bs', [1, 64])
@@ -134,7 +138,7 @@ def test_logits_of_unused_codes_are_minus_infinity_and_the_loss_is_finite():
     logits = model(masked, torch.tensor([0, 1, 2]), torch.zeros(3, 5, dtype=torch.long))
     for band in BANDS:
         assert torch.equal(logits[band].isinf(), ~used[band].expand_as(logits[band]))
-        F.cross_entropy(logits[band].transpose(1, 2), torch.ones_like(masked[band])).backward(retain_graph=True)
+        F.cross_entropy(logits[band], torch.ones_like(masked[band]).flatten()).backward(retain_graph=True)
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
@@ -148,12 +152,16 @@ def test_codes_in_use_are_kept_in_the_state():
 # Guidance
 
 def guided(model, band, cfg_scale, y):
-    "Logits as sampling uses them in its first step, seen through the draw."
-    seen = []
-    model._guided, original = lambda *args: seen.append((args[0], original(*args))) or seen[-1][1], model._guided
-    model.sample_tokens(y, cfg_scale=cfg_scale, generator=seeded())
+    "Logits as sampling uses them where one step asks for all positions, seen through the draw."
+    seen = {}
+    def watched(band, *args):
+        seen[band] = logits, asked = original(band, *args), args[3]
+        return logits
+    model._guided, original = watched, model._guided
+    model.sample_tokens(y, dict(lf=1, hf=1), cfg_scale=cfg_scale, generator=seeded())
     del model._guided
-    return next(logits for b, logits in seen if b == band)
+    logits, asked = seen[band]
+    return logits[torch.arange(len(y))[:, None], asked.argsort(-1)]
 
 
 @pytest.mark.parametrize('cfg_scale', [0.5, 2., 7.])
@@ -173,7 +181,7 @@ def test_scale_one_is_conditional_and_zero_unconditional():
     assert same(samples[0.], model.sample_tokens(null, generator=seeded())) and not same(samples[0.], samples[1.])
     for s, ids in ((0., null), (1., y)):
         hidden = torch.full((60, 5), model.mask_id['lf'])
-        assert torch.equal(guided(model, 'lf', s, y), model.band_logits('lf', hidden, ids))
+        torch.testing.assert_close(guided(model, 'lf', s, y), model.band_logits('lf', hidden, ids))
 
 
 @pytest.mark.parametrize('cfg_scale, doubled', [(0., 1), (1., 1), (1, 1), (3., 2)])
@@ -226,6 +234,24 @@ def test_rows_do_not_depend_on_their_batch():
     for i in range(4): torch.testing.assert_close(model.band_logits('lf', tokens[i:i + 1], y[i:i + 1]), together[i:i + 1])
 
 
+def test_only_masked_tokens_are_predicted_row_by_row():
+    model, y, lf = sharpen(prior()), torch.arange(3), torch.randint(6, (3, 5))
+    tokens = dict(lf=lf, hf=torch.randint(7, (3, 8)))
+    mask = {band: random_mask(*t.shape) for band, t in tokens.items()}
+    masked = {band: t.masked_fill(mask[band], model.mask_id[band]) for band, t in tokens.items()}
+    logits = model(masked, y, lf)
+    for band in BANDS: torch.testing.assert_close(logits[band], model.band_logits(band, masked[band], y, lf)[mask[band]])
+
+
+@pytest.mark.parametrize('n_layers', [1, 2])
+@pytest.mark.parametrize('band', BANDS)
+def test_asking_for_some_positions_gives_their_logits(band, n_layers):
+    model, y = sharpen(prior(lf_layers=n_layers, hf_layers=n_layers)), torch.arange(3)
+    tokens, lf, asked = torch.randint(6, (3, N_TOKENS[band])), torch.randint(6, (3, 5)), torch.tensor([[4, 0], [1, 1], [2, 3]])
+    every = model.band_logits(band, tokens, y, lf)
+    torch.testing.assert_close(model.band_logits(band, tokens, y, lf, asked), every[torch.arange(3)[:, None], asked])
+
+
 # Learning
 
 def random_pairs(n):
@@ -245,7 +271,7 @@ def trained():
         hidden = {band: random_mask(*t.shape) for band, t in (('lf', lf), ('hf', hf))}
         logits = model({band: t.masked_fill(hidden[band], model.mask_id[band]) for band, t in (('lf', lf), ('hf', hf))},
                        torch.where(torch.rand(64) < 0.2, model.null_class, y), lf)
-        loss = sum(F.cross_entropy(logits[band][hidden[band]], t[hidden[band]]) for band, t in (('lf', lf), ('hf', hf)))
+        loss = sum(F.cross_entropy(logits[band], t[hidden[band]]) for band, t in (('lf', lf), ('hf', hf)))
         optimizer.zero_grad(), loss.backward(), optimizer.step()
     return model.eval()
 
@@ -310,7 +336,7 @@ def test_presets_sample_with_their_own_steps(preset):
     model = MaskedPrior(1, 2, preset=preset, grid=GRID, codebook_size=SIZES).eval()
     calls = {band: watch(model, band) for band in BANDS}
     model.sample_tokens(torch.tensor([0, 1, 2]), generator=seeded())
-    assert {band: len(c) for band, c in calls.items()} == {band: min(model.n_steps[band], N_TOKENS[band]) for band in BANDS}
+    assert {band: len(c) for band, c in calls.items()} == {band: len(masked_after(model.n_steps[band], N_TOKENS[band])) - 1 for band in BANDS}
 
 
 @pytest.mark.parametrize('c_out', [-1, 1.5, None])
@@ -324,7 +350,7 @@ def test_it_samples_and_learns_under_bfloat16_autocast(cfg_scale):
     with torch.autocast('cpu', torch.bfloat16):
         out = model.sample_tokens(torch.arange(4), cfg_scale=cfg_scale, generator=seeded())
         logits = model({band: torch.full((4, N_TOKENS[band]), model.mask_id[band]) for band in BANDS}, torch.arange(4), out['lf'])
-        loss = sum(F.cross_entropy(logits[band].transpose(1, 2), out[band]) for band in BANDS)
+        loss = sum(F.cross_entropy(logits[band], out[band].flatten()) for band in BANDS)
     loss.backward()
     assert all(logits[band].dtype == torch.float32 and out[band].max() < SIZES[band] for band in BANDS)
     assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

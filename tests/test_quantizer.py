@@ -41,6 +41,22 @@ def test_draws_follow_the_probabilities(scale):
     assert chisquare(seen[p > 0], N_DRAWS * p[p > 0].numpy()).pvalue > P_LEAST
 
 
+@pytest.mark.parametrize('k', [1, 2, 3, 17, 64, 1000])
+def test_draws_follow_the_probabilities_at_any_number_of_codes(k):
+    p = torch.rand(k).double() * (torch.rand(k) < 0.7)
+    p[k // 2] = 1.
+    seen, expected = frequencies(draw_ids(p.expand(N_DRAWS, k)), k), N_DRAWS * (p / p.sum()).numpy()
+    assert seen[expected == 0].sum() == 0 and (k == 1 or chisquare(seen[expected > 0], expected[expected > 0]).pvalue > P_LEAST)
+
+
+def test_no_id_of_probability_zero_is_drawn_whatever_the_sizes_of_the_others(monkeypatch):
+    p = torch.zeros(4000, 300)
+    p.scatter_(1, torch.randint(300, (4000, 5)), 10. ** -torch.randint(0, 30, (4000, 5)).float())
+    for u in (0., 0.5, 1 - 2 ** -24):
+        monkeypatch.setattr(torch, 'rand', lambda shape, **kwargs: torch.full(shape, u))
+        assert (p.gather(1, draw_ids(p)[:, None]) > 0).all()
+
+
 @pytest.mark.parametrize('u, expected', [(0., 1), (0.4999, 1), (0.5, 3), (1 - 2 ** -24, 3)])
 def test_extreme_uniforms_never_draw_an_id_of_probability_zero(u, expected, monkeypatch):
     monkeypatch.setattr(torch, 'rand', lambda shape, **kwargs: torch.full(shape, u))

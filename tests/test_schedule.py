@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from tsai_nmvq.models.schedule import mask_ratio, n_masked_after, random_mask, remask
+from tsai_nmvq.models.schedule import mask_ratio, n_masked_after, random_mask, settling_order
 
 
 def test_mask_ratio_is_the_cosine_from_one_to_zero():
@@ -55,40 +55,30 @@ def test_training_masks_come_from_their_generator():
 
 # Confidence re-masking
 
-def test_least_confident_tokens_go_back():
+def test_the_most_confident_tokens_settle_first():
     confidence = torch.tensor([[-1., -5., -3., -2.], [-9., -1., -2., -8.]])
-    masked = torch.ones(2, 4, dtype=torch.bool)
-    assert remask(confidence, masked, 2).tolist() == [[False, True, True, False], [True, False, False, True]]
+    assert settling_order(confidence).tolist() == [[0, 3, 2, 1], [1, 2, 3, 0]]
 
 
-@pytest.mark.parametrize('choice_temp', [0., 4., torch.inf])
-@pytest.mark.parametrize('n_masked', [0, 1, 3, 5])
-def test_exactly_so_many_go_back_and_none_that_was_known(n_masked, choice_temp):
-    confidence, masked = torch.randn(500, 12), torch.rand(500, 12).argsort(1) < 5 # five a row are open
-    confidence[~masked] = -100. # known tokens are the least confident of all
-    back = remask(confidence, masked, n_masked, choice_temp)
-    assert (back.sum(1) == n_masked).all() and not (back & ~masked).any()
-
-
-def test_more_than_there_are_masked_keeps_known_tokens():
-    masked = torch.tensor([[True, False, False, True]])
-    assert torch.equal(remask(torch.zeros(1, 4), masked, 3, 1.), masked)
+@pytest.mark.parametrize('choice_temp', [0., 4., 1e9])
+def test_every_token_has_one_place_in_the_order(choice_temp):
+    order = settling_order(torch.randn(500, 12), choice_temp)
+    assert torch.equal(order.sort(1).values, torch.arange(12).expand(500, 12))
 
 
 def test_confidence_noise_is_gumbel():
-    "With Gumbel noise of weight 1, the token kept of two is drawn with probability softmax(confidence)."
-    confidence = torch.tensor([0.3, 0.7]).log().expand(20_000, 2)
-    back = remask(confidence, torch.ones(20_000, 2, dtype=torch.bool), 1, 1.)
-    assert chisquare((~back).sum(0).numpy(), [6000, 14000]).pvalue > 1e-4
+    "With Gumbel noise of weight 1, the token that settles first of two is drawn with probability softmax(confidence)."
+    first = settling_order(torch.tensor([0.3, 0.7]).log().expand(20_000, 2), 1.)[:, 0]
+    assert chisquare(torch.bincount(first).numpy(), [6000, 14000]).pvalue > 1e-4
 
 
 def test_confidence_noise_grows_with_its_temperature():
-    confidence, masked = torch.tensor([[-1., -2., -3., -4.]]).expand(4000, 4), torch.ones(4000, 4, dtype=torch.bool)
-    back = [remask(confidence, masked, 1, t)[:, 3].float().mean().item() for t in (0., 0.5, 2., 10., torch.inf)]
-    assert back[0] == 1 and back == sorted(back, reverse=True) and back[-1] == pytest.approx(0.25, abs=0.03)
+    confidence = torch.tensor([[-1., -2., -3., -4.]]).expand(4000, 4)
+    last = [(settling_order(confidence, t)[:, -1] == 3).float().mean().item() for t in (0., 0.5, 2., 10., 1e9)]
+    assert last[0] == 1 and last == sorted(last, reverse=True) and last[-1] == pytest.approx(0.25, abs=0.03)
 
 
-def test_remasking_comes_from_its_generator():
-    confidence, masked, state = torch.zeros(8, 20), torch.ones(8, 20, dtype=torch.bool), torch.get_rng_state()
-    a, b, c = (remask(confidence, masked, 7, 3., torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+def test_the_order_comes_from_its_generator():
+    confidence, state = torch.zeros(8, 20), torch.get_rng_state()
+    a, b, c = (settling_order(confidence, 3., torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c) and torch.equal(torch.get_rng_state(), state)

@@ -1,4 +1,6 @@
 """Series to tokens and back: sizes known beforehand, units kept, and what training moves."""
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -66,9 +68,25 @@ def test_transform_sizes_that_cannot_be_are_refused(n_fft):
 @pytest.mark.parametrize('width', [8, 32])
 @pytest.mark.parametrize('seq_len', [150, 500, 1639, 10_000])
 def test_positions_come_close_to_the_width_aimed_at(band, width, seq_len):
-    rows, positions, levels = token_grid(seq_len, band, 4, width, mix_bins=False)
+    rows, positions, halvings = token_grid(seq_len, band, 4, width, mix_bins=False)
     assert rows == n_bins(band) and width / 2 ** 0.5 - 1 <= positions <= width * 2 ** 0.5 + 1
-    assert positions == -(-(seq_len + 1) // 2 ** levels)
+    assert positions == -(-(seq_len + 1) // 2 ** halvings)
+
+
+@pytest.mark.parametrize('stride', [2, 4, 8])
+@pytest.mark.parametrize('seq_len', [16, 17, 150, 151, 1000])
+def test_any_stride_leads_to_the_same_grid(seq_len, stride):
+    tok, twos = tokenizer(1, seq_len, stride=stride), tokenizer(1, seq_len, stride=2)
+    x = torch.randn(2, 1, seq_len)
+    assert tok.grid == twos.grid and tok(x)['x'].shape == x.shape
+    strides = [m[0].stride[1] for m in tok.encoders['lf'] if isinstance(m, torch.nn.Sequential)]
+    assert math.prod(strides) == math.prod([m[0].stride[1] for m in twos.encoders['lf'] if isinstance(m, torch.nn.Sequential)])
+    assert max(strides) <= stride and set(strides[1:]) <= {stride}
+
+
+@pytest.mark.parametrize('stride', [1, 3, 6, 0, 2.5])
+def test_strides_that_are_no_power_of_two_are_refused(stride):
+    with pytest.raises(ValueError, match='VQTokenizer: stride is .*, expected a power of two'): tokenizer(1, 32, stride=stride)
 
 
 def test_codebook_follows_the_amount_of_data():

@@ -104,7 +104,7 @@ class Dropout(nn.Dropout):
     "Dropout; on a CPU eight elements share one 64-bit draw, and p is rounded to 1/256: PyTorch's takes nine times as long there."
     def forward(self, x:Tensor) -> Tensor: # Any shape -> same
         if not self.training or self.p == 0 or x.device.type != 'cpu': return super().forward(x)
-        dropped = round(self.p * 256)
+        dropped = min(round(self.p * 256), 255)
         bits = torch.randint(-2 ** 63, 2 ** 63 - 1, (-(-x.numel() // 8),), device=x.device).view(torch.uint8)[:x.numel()]
         return x * (bits >= dropped).view(x.shape) * (256 / (256 - dropped))
 

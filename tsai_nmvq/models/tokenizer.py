@@ -101,6 +101,8 @@ class VQTokenizer(ConfigModule):
         if self.n_fft % 2 or self.n_fft > 2 * (self.seq_len - 1):
             raise ValueError(f"VQTokenizer: n_fft is {self.n_fft}, expected an even number of at most {2 * (self.seq_len - 1)} "
                              f"for {self.seq_len} steps")
+        if s['stride'] not in (2, 4, 8, 16):
+            raise ValueError(f"VQTokenizer: stride is {s['stride']!r}, expected a power of two from 2 to 16")
         self.grid, self.n_tokens, self.codebook_size, self._padded = {}, {}, {}, {}
         self.encoders, self.quantizers, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for band in BANDS:

