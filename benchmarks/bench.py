@@ -37,7 +37,7 @@ def _wait(device):
 
 
 class PeakMemory:
-    "Context manager: `mb`, the most memory of its own (not of mapped files) that the process held inside, in MB, sampled every 10 ms. Linux."
+    "Context manager: `mb`, the most memory (not of mapped files) that the process held inside, in MB, sampled every 10 ms. Linux."
     def __enter__(self):
         self.mb, self._done = self._now(), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -59,8 +59,8 @@ def machine(
     "Versions, threads, processor, date."
     versions = ', '.join(f"{p} {version(p)}" for p in PACKAGES if _installed(p))
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ''
-    return (f"seed {seed}, {torch.get_num_threads()} threads, {platform.machine()} {_processor()}{gpu}, Python {platform.python_version()}, "
-            f"{versions}, {time.strftime('%Y-%m-%d')}")
+    return (f"seed {seed}, {torch.get_num_threads()} threads, {platform.machine()} {_processor()}{gpu}, "
+            f"Python {platform.python_version()}, {versions}, {time.strftime('%Y-%m-%d')}")
 
 
 def _installed(package):

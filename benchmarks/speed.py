@@ -3,7 +3,7 @@
     python benchmarks/speed.py                       # every section that the machine has the means for
     python benchmarks/speed.py reference,augment     # some of them
 """
-import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -65,36 +65,35 @@ def stages(data, preset, device, **kwargs): # -> the three learners, each traine
 def against_reference(device):
     "Steps and sampling of both, in turn."
     if find_spec('timevqvae') is None: return print("reference: skipped, timevqvae is not installed (benchmarks/reference.py says how)")
-    times, sizes = [], []
-    for seq_len in LENGTHS:
-        torch.manual_seed(0)
-        data, y = random_data(4 * BS, seq_len), torch.arange(N_SAMPLES, device=device) % N_CLASSES
-        ref = new_reference(seq_len, device)
-        x, y_x = data.series(range(BS)).to(device), torch.as_tensor(data.y[:BS], device=device)
-        own = {preset: stages(data, preset, device) for preset in ('paper', 'fast')}
+    times, sizes = zip(*(compare_at(seq_len, device) for seq_len in LENGTHS))
+    keep('speed_reference', pd.concat(times), 'Against timevqvae', 'python benchmarks/speed.py reference',
+         f"Batch {BS}, random walks, medians of rounds in turn. Our steps are `Learner.fit` with metrics and callbacks; the reference's "
+         "are its README's calls with AdamW. `paper` has the reference's widths, layers, codes and decoding steps, `fast` is our default.")
+    keep('speed_sizes', pd.concat(sizes), 'Sizes', 'python benchmarks/speed.py reference', 'Trainable parameters, and tokens a series.')
 
-        def repeat(step, *args):
-            for _ in range(STEPS): step(*args)
-        step_1 = alternate({'reference': lambda: repeat(ref.tokenizer_step, x),
-                            **{p: lambda s=s: train(s[0]) for p, s in own.items()}}, device=device) / STEPS
-        ref.start_prior()
-        step_2 = alternate({'reference': lambda: repeat(ref.prior_step, x, y_x),
-                            **{p: lambda s=s: train(s[1]) for p, s in own.items()}}, device=device) / STEPS
-        for s in own.values(): s[0].model.eval(), s[1].model.eval()
-        tokens = alternate({'reference': lambda: ref.sample_tokens(y),
-                            **{p: lambda s=s: s[1].model.sample_tokens(y) for p, s in own.items()}}, rounds=5, device=device)
-        series = alternate({'reference': lambda: ref.decode(*ref.sample_tokens(y)),
-                            **{p: lambda s=s: decoded(s, y) for p, s in own.items()}}, rounds=5, device=device)
-        for what, t in (('stage 1, step', step_1), ('stage 2, step', step_2), (f'{N_SAMPLES} token samples', tokens),
-                        (f'{N_SAMPLES} series', series)):
-            times.append({'seq_len': seq_len, 'what': what, **{f'{k}, ms': 1000 * v for k, v in t.items()},
-                          **{f'reference / {p}': t['reference'] / t[p] for p in own}})
-        sizes += [{'seq_len': seq_len, 'model': name, **size} for name, size in
-                  (('reference', ref.sizes()), *((p, own_sizes(*s[:2])) for p, s in own.items()))]
-    keep('speed_reference', pd.DataFrame(times), 'Against timevqvae', 'python benchmarks/speed.py reference',
-         f"Batch {BS}, random walks, medians of rounds in turn. Our steps are `Learner.fit` with metrics and callbacks; the reference's are "
-         "its README's calls with AdamW. `paper` has the reference's widths, layers, codes and decoding steps, `fast` is our default.")
-    keep('speed_sizes', pd.DataFrame(sizes), 'Sizes', 'python benchmarks/speed.py reference', 'Trainable parameters, and tokens a series.')
+
+def compare_at(seq_len, device): # -> (table of times, table of sizes)
+    torch.manual_seed(0)
+    data, y = random_data(2 * BS, seq_len), torch.arange(N_SAMPLES, device=device) % N_CLASSES
+    x, y_x = data.series(range(BS)).to(device), torch.as_tensor(data.y[:BS], device=device)
+    ref, own = new_reference(seq_len, device), {preset: stages(data, preset, device) for preset in ('paper', 'fast')}
+
+    def in_turn(theirs, ours, rounds=7): # ours(tok, pri) -> function without arguments
+        return alternate({'reference': theirs, **{p: ours(tok, pri) for p, (tok, pri, _) in own.items()}}, rounds, device=device)
+    t = {'stage 1, step': in_turn(lambda: repeat(ref.tokenizer_step, x), lambda tok, pri: lambda: train(tok)) / STEPS}
+    ref.start_prior()
+    t['stage 2, step'] = in_turn(lambda: repeat(ref.prior_step, x, y_x), lambda tok, pri: lambda: train(pri)) / STEPS
+    for tok, pri, _ in own.values(): tok.model.eval(), pri.model.eval()
+    t[f'{N_SAMPLES} token samples'] = in_turn(lambda: ref.sample_tokens(y), lambda tok, pri: lambda: pri.model.sample_tokens(y), 5)
+    t[f'{N_SAMPLES} series'] = in_turn(lambda: ref.decode(*ref.sample_tokens(y)), lambda tok, pri: lambda: decoded(tok, pri, y), 5)
+    times = [{'seq_len': seq_len, 'what': what, **{f'{k}, ms': 1000 * v for k, v in row.items()},
+              **{f'reference / {p}': row['reference'] / row[p] for p in own}} for what, row in t.items()]
+    sizes = dict(reference=ref.sizes(), **{p: own_sizes(tok, pri) for p, (tok, pri, _) in own.items()})
+    return pd.DataFrame(times), pd.DataFrame([{'seq_len': seq_len, 'model': name, **size} for name, size in sizes.items()])
+
+
+def repeat(step, *args):
+    for _ in range(STEPS): step(*args)
 
 
 def new_reference(seq_len, device, n_classes=N_CLASSES):
@@ -103,7 +102,7 @@ def new_reference(seq_len, device, n_classes=N_CLASSES):
 
 
 @torch.no_grad()
-def decoded(s, y): return s[0].model.decode(s[1].model.sample_tokens(y))
+def decoded(tok, pri, y): return tok.model.decode(pri.model.sample_tokens(y))
 
 
 def own_sizes(tok, pri):
@@ -114,32 +113,32 @@ def own_sizes(tok, pri):
 
 def own_figures(device):
     "What has no counterpart in the reference."
-    rows = []
-    for seq_len in LENGTHS:
-        torch.manual_seed(0)
-        data = random_data(512, seq_len)
-        tok, pri, mapr = stages(data, 'fast', device)
-        gen = NMVQGenerator.from_learners(tok, pri, mapr)
-        x, x_gen = (torch.as_tensor(random_walks(1024, seq_len, seed=seed), device=device) for seed in (1, 2))
-        rocket = RocketFeatures.fit(x).to(device)
-        features = rocket(x), rocket(x_gen)
-        with tempfile.TemporaryDirectory() as folder:
-            file = gen.save(Path(folder) / 'gen.nmvq')
-            with mapr.no_bar():
-                t = alternate({'stage 3, step': lambda: train(mapr), 'τ search, 512 series': mapr.search_tau,
-                               '1000 mapped samples': lambda: gen.sample(1000, seed=0), 'ROCKET features of 1024 series': lambda: rocket(x),
-                               'FID of 1024 and 1024, 2000 features': lambda: fid(*features), 'save': lambda: gen.save(file),
-                               'load': lambda: NMVQGenerator.load(file, device=device)}, rounds=3, device=device)
-        t['stage 3, step'] /= STEPS
-        rows += [dict(seq_len=seq_len, what=what, ms=1000 * s) for what, s in t.items()]
-    table = pd.DataFrame(rows).pivot(index='what', columns='seq_len', values='ms').loc[list(t.index)].add_prefix('L = ').add_suffix(', ms')
-    keep('speed_own', table.reset_index(), 'The rest of the pipeline', 'python benchmarks/speed.py own', "Preset `fast`, random walks.")
+    table = pd.concat([own_at(seq_len, device) for seq_len in LENGTHS], axis=1)
+    keep('speed_own', table.rename_axis('what').reset_index(), 'The rest of the pipeline', 'python benchmarks/speed.py own',
+         "Preset `fast`, random walks.")
+
+
+def own_at(seq_len, device): # -> milliseconds by what is done
+    torch.manual_seed(0)
+    tok, pri, mapr = stages(random_data(512, seq_len), 'fast', device)
+    gen = NMVQGenerator.from_learners(tok, pri, mapr)
+    x, x_gen = (torch.as_tensor(random_walks(1024, seq_len, seed=seed), device=device) for seed in (1, 2))
+    rocket = RocketFeatures.fit(x).to(device)
+    features = rocket(x), rocket(x_gen)
+    with tempfile.TemporaryDirectory() as folder, mapr.no_bar():
+        file = gen.save(Path(folder) / 'gen.nmvq')
+        t = alternate({'stage 3, step': lambda: train(mapr), 'τ search, 512 series': mapr.search_tau,
+                       '1000 mapped samples': lambda: gen.sample(1000, seed=0), 'ROCKET features of 1024 series': lambda: rocket(x),
+                       'FID of 1024 and 1024, 2000 features': lambda: fid(*features), 'save': lambda: gen.save(file),
+                       'load': lambda: NMVQGenerator.load(file, device=device)}, rounds=3, device=device)
+    t['stage 3, step'] /= STEPS
+    return (1000 * t).rename(f'L = {seq_len}, ms')
 
 
 def augmentation(device):
     "InceptionTimePlus with and without NMVQAugment."
-    from tsai.models.InceptionTimePlus import InceptionTimePlus
     from tsai.data.preprocessing import TSStandardize
+    from tsai.models.InceptionTimePlus import InceptionTimePlus
     from tsai.tslearner import TSClassifier
     rows = []
     for seq_len in (150, 500):
@@ -159,14 +158,12 @@ def augmentation(device):
 
 def import_cost():
     "Fresh processes with and without the plugin."
-    def seconds(code, **env):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, '-c', code], check=True, env={**__import__('os').environ, **env}, capture_output=True)
-        return time.perf_counter() - start
-    code = {'import torch': 'import torch', 'from tsai.basics import *': 'from tsai.basics import *'}
-    variants = {'without': dict(TSAI_PLUGINS='0', TORCH_DEVICE_BACKEND_AUTOLOAD='0'), 'with': {}}
-    t = alternate({(what, name): lambda c=c, env=env: seconds(c, **env) for what, c in code.items() for name, env in variants.items()}, rounds=5)
-    keep('speed_import', pd.DataFrame([{'what': what, **{f'{n} the plugin, s': t[what, n] for n in variants}} for what in code]),
+    def process(code, env):
+        return lambda: subprocess.run([sys.executable, '-c', code], check=True, env={**os.environ, **env}, capture_output=True)
+    lines = 'import torch', 'from tsai.basics import *'
+    variants = dict(without=dict(TSAI_PLUGINS='0', TORCH_DEVICE_BACKEND_AUTOLOAD='0'), **{'with': {}})
+    t = alternate({(line, name): process(line, env) for line in lines for name, env in variants.items()}, rounds=5)
+    keep('speed_import', pd.DataFrame([{'what': line, **{f'{name} the plugin, s': t[line, name] for name in variants}} for line in lines]),
          'Import', 'python benchmarks/speed.py import', "A fresh process each time.")
 
 
@@ -181,22 +178,20 @@ def cost(case): # {'seq_len', 'c_in', 'n'} -> a row of the table; in a process o
         X.flush()
         X, row = np.load(Path(folder) / 'X.npy', mmap_mode='r'), dict(case)
         before = PeakMemory()._now()
-        def timed(name, func, per=1):
+        def timed(name, func, *args, **kwargs):
             start = time.perf_counter()
-            out = func()
-            row[name] = (time.perf_counter() - start) / per
+            out = func(*args, **kwargs)
+            row[name] = time.perf_counter() - start
             return out
         with PeakMemory() as peak:
-            data = timed('read, s', lambda: SeriesData.from_arrays(X, np.arange(n) % N_CLASSES))
-            models = []
-            for i, (name, learner) in enumerate(dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner).items()):
-                learn = timed(f'{name}, start, s', lambda: learner(data, *models, device='cpu', **dict(tau=0.1) if i == 2 else {}))
-                train(learn, 2)
-                timed(f'{name}, step, ms', lambda: train(learn, STEPS), per=STEPS / 1000)
-                models.append(learn.model.eval())
-            gen = NMVQGenerator('fast', 'cpu')
-            gen.spec, (gen.tokenizer, gen.prior, gen.mapper) = data.spec, models
-            timed('64 samples, ms', lambda: gen.sample(64, seed=0), per=1 / 1000)
+            data = timed('read, s', SeriesData.from_arrays, X, np.arange(n) % N_CLASSES)
+            tok = timed('stage 1 starts, s', TokenizerLearner, data, device='cpu')
+            timed(f'{STEPS} steps and the census of codes, s', train, tok)
+            pri = timed('stage 2 starts, s', PriorLearner, data, tok.model, device='cpu')
+            timed(f'{STEPS} steps of stage 2, s', train, pri)
+            mapr = timed('stage 3 starts, s', MapperLearner, data, tok.model, pri.model, tau=0.1, device='cpu')
+            timed(f'{STEPS} steps of stage 3, s', train, mapr)
+            timed('64 samples, s', NMVQGenerator.from_learners(tok, pri, mapr).sample, 64, seed=0)
         row['peak, MB'], row['X, MB'] = peak.mb - before, X.nbytes / 2 ** 20
     return row
 
@@ -211,8 +206,8 @@ def growth():
         for case in todo:
             with ProcessPoolExecutor(1, get_context('spawn')) as pool: rows.append(pool.submit(cost, case).result())
         keep(f'speed_growth_{name}', pd.DataFrame(rows), f'As {name} grow', 'python benchmarks/speed.py growth',
-             "Preset `fast`, batch 32. `start` is what a stage does before its first step; `step` has the census of the codes after stage 1 in it; "
-             "`peak` is memory beyond the imports, X is a memory-mapped file.")
+             "Preset `fast`, batch 32. Stages 2 and 3 start by encoding the training split once. The first steps of a process are in it. "
+             "`peak` is memory beyond the imports; X is a memory-mapped file.")
 
 
 # The whole pipeline
@@ -245,13 +240,12 @@ def fit_times(path, device):
         watch, gen, start = Seconds(), NMVQGenerator('fast', device), time.perf_counter()
         gen.fit(X, y, splits, seed=0, cbs=[watch])
         total = time.perf_counter() - start
-        test = splits[1]
-        features = RocketFeatures.fit(X[splits[0]])
-        n = min(len(splits[0]), len(test))
-        x_gen = gen.sample(n, seed=0)[0]
-        rows.append({'data': name, 'series': len(splits[0]), 'seq_len': X.shape[2], 'fit, s': total,
+        train_set, features = X[splits[0]], RocketFeatures.fit(X[splits[0]])
+        test = features(X[splits[1]])
+        rows.append({'data': name, 'series': len(train_set), 'seq_len': X.shape[2], 'fit, s': total,
                      **{f"{k.removesuffix('Learner').lower()}, s": v for k, v in watch.seconds.items()},
-                     f'FID of {"n"} samples': fid(features(X[test]), features(x_gen)), 'floor': fid(features(X[test]), features(X[splits[0]][:n]))})
+                     'FID of as many samples': fid(test, features(gen.sample(len(train_set), seed=0)[0])),
+                     'floor': fid(test, features(train_set))})
     keep('speed_fit', pd.DataFrame(rows), 'A generator from arrays', 'python benchmarks/speed.py fit --path DEST',
          "`NMVQGenerator().fit(X, y, splits)`, default preset.")
 

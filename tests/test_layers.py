@@ -5,7 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from tsai_nmvq.models.layers import ConfigModule, Dropout, SelfAttention, Snake, Standardizer, TransformerBlock, positive_int, resolve_preset
+from tsai_nmvq.models.layers import (
+    ConfigModule,
+    Dropout,
+    SelfAttention,
+    Snake,
+    Standardizer,
+    TransformerBlock,
+    positive_int,
+    resolve_preset,
+)
 from tsai_nmvq.models.mapper import NeuralMapper
 from tsai_nmvq.models.prior import MaskedPrior
 from tsai_nmvq.models.tokenizer import VQTokenizer

@@ -336,7 +336,7 @@ def test_presets_sample_with_their_own_steps(preset):
     model = MaskedPrior(1, 2, preset=preset, grid=GRID, codebook_size=SIZES).eval()
     calls = {band: watch(model, band) for band in BANDS}
     model.sample_tokens(torch.tensor([0, 1, 2]), generator=seeded())
-    assert {band: len(c) for band, c in calls.items()} == {band: len(masked_after(model.n_steps[band], N_TOKENS[band])) - 1 for band in BANDS}
+    for band in BANDS: assert len(calls[band]) == len(masked_after(model.n_steps[band], N_TOKENS[band])) - 1
 
 
 @pytest.mark.parametrize('c_out', [-1, 1.5, None])

@@ -53,7 +53,7 @@ def test_no_id_of_probability_zero_is_drawn_whatever_the_sizes_of_the_others(mon
     p = torch.zeros(4000, 300)
     p.scatter_(1, torch.randint(300, (4000, 5)), 10. ** -torch.randint(0, 30, (4000, 5)).float())
     for u in (0., 0.5, 1 - 2 ** -24):
-        monkeypatch.setattr(torch, 'rand', lambda shape, **kwargs: torch.full(shape, u))
+        monkeypatch.setattr(torch, 'rand', lambda shape, u=u, **kwargs: torch.full(shape, u))
         assert (p.gather(1, draw_ids(p)[:, None]) > 0).all()
 
 

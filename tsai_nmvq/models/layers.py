@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ['ConfigModule', 'Snake', 'activation', 'Dropout', 'Standardizer', 'SelfAttention', 'TransformerBlock', 'take_tokens', 'resolve_preset', 'positive_int']
+__all__ = ['ConfigModule', 'Snake', 'activation', 'Dropout', 'Standardizer', 'SelfAttention', 'TransformerBlock', 'take_tokens',
+           'resolve_preset', 'positive_int']
 
 
 class ConfigModule(nn.Module):

@@ -174,7 +174,7 @@ class VQTokenizer(ConfigModule):
         return band_series(spectrum, band, self.n_fft, self.seq_len)
 
 
-def _levels(halvings, stride, dim, max_dim): # -> (strides, widths) of the levels, the finest first: all of one stride, the first may be less
+def _levels(halvings, stride, dim, max_dim): # -> (strides, widths) of the levels, the finest first, which may have a smaller stride
     per_level = int(math.log2(stride))
     halved = range(halvings % per_level or per_level, halvings + 1, per_level)                # halvings after each level
     strides = [2 ** (after - before) for before, after in zip((0, *halved), halved)]
