@@ -1,7 +1,7 @@
 """How fast: against the authors' TimeVQVAE in one process, and how our own cost grows. Each section writes its table into results/.
 
     python benchmarks/speed.py                       # every section that the machine has the means for
-    python benchmarks/speed.py reference,augment     # some of them
+    python benchmarks/speed.py --sections reference,augment
 """
 import os
 import subprocess
@@ -66,10 +66,10 @@ def against_reference(device):
     "Steps and sampling of both, in turn."
     if find_spec('timevqvae') is None: return print("reference: skipped, timevqvae is not installed (benchmarks/reference.py says how)")
     times, sizes = zip(*(compare_at(seq_len, device) for seq_len in LENGTHS))
-    keep('speed_reference', pd.concat(times), 'Against timevqvae', 'python benchmarks/speed.py reference',
+    keep('speed_reference', pd.concat(times), 'Against timevqvae', 'python benchmarks/speed.py --sections reference',
          f"Batch {BS}, random walks, medians of rounds in turn. Our steps are `Learner.fit` with metrics and callbacks; the reference's "
          "are its README's calls with AdamW. `paper` has the reference's widths, layers, codes and decoding steps, `fast` is our default.")
-    keep('speed_sizes', pd.concat(sizes), 'Sizes', 'python benchmarks/speed.py reference', 'Trainable parameters, and tokens a series.')
+    keep('speed_sizes', pd.concat(sizes), 'Sizes', 'python benchmarks/speed.py --sections reference', 'Trainable parameters, and tokens a series.')
 
 
 def compare_at(seq_len, device): # -> (table of times, table of sizes)
@@ -114,7 +114,7 @@ def own_sizes(tok, pri):
 def own_figures(device):
     "What has no counterpart in the reference."
     table = pd.concat([own_at(seq_len, device) for seq_len in LENGTHS], axis=1)
-    keep('speed_own', table.rename_axis('what').reset_index(), 'The rest of the pipeline', 'python benchmarks/speed.py own',
+    keep('speed_own', table.rename_axis('what').reset_index(), 'The rest of the pipeline', 'python benchmarks/speed.py --sections own',
          "Preset `fast`, random walks.")
 
 
@@ -152,7 +152,7 @@ def augmentation(device):
         t = alternate({name: lambda learn=learn: train(learn, 8) for name, learn in learners.items()}, rounds=11, device=device) / 8
         rows.append({'seq_len': seq_len, **{f'{k}, ms': 1000 * v for k, v in t.items()},
                      **{f'{k} / without': t[k] / t['without'] for k in list(augments)[1:]}})
-    keep('speed_augment', pd.DataFrame(rows), 'Training with the augmentation', 'python benchmarks/speed.py augment',
+    keep('speed_augment', pd.DataFrame(rows), 'Training with the augmentation', 'python benchmarks/speed.py --sections augment',
          "A training step of InceptionTimePlus at batch 64, means of epochs of 8, medians of 11 in turn.")
 
 
@@ -164,7 +164,7 @@ def import_cost():
     variants = dict(without=dict(TSAI_PLUGINS='0', TORCH_DEVICE_BACKEND_AUTOLOAD='0'), **{'with': {}})
     t = alternate({(line, name): process(line, env) for line in lines for name, env in variants.items()}, rounds=5)
     keep('speed_import', pd.DataFrame([{'what': line, **{f'{name} the plugin, s': t[line, name] for name in variants}} for line in lines]),
-         'Import', 'python benchmarks/speed.py import', "A fresh process each time.")
+         'Import', 'python benchmarks/speed.py --sections import', "A fresh process each time.")
 
 
 # How cost grows
@@ -205,7 +205,7 @@ def growth():
         rows = []
         for case in todo:
             with ProcessPoolExecutor(1, get_context('spawn')) as pool: rows.append(pool.submit(cost, case).result())
-        keep(f'speed_growth_{name}', pd.DataFrame(rows), f'As {name} grow', 'python benchmarks/speed.py growth',
+        keep(f'speed_growth_{name}', pd.DataFrame(rows), f'As {name} grow', 'python benchmarks/speed.py --sections growth',
              "Preset `fast`, batch 32. Stages 2 and 3 start by encoding the training split once. The first steps of a process are in it. "
              "`peak` is memory beyond the imports; X is a memory-mapped file.")
 
@@ -246,7 +246,7 @@ def fit_times(path, device):
                      **{f"{k.removesuffix('Learner').lower()}, s": v for k, v in watch.seconds.items()},
                      'FID of as many samples': fid(test, features(gen.sample(len(train_set), seed=0)[0])),
                      'floor': fid(test, features(train_set))})
-    keep('speed_fit', pd.DataFrame(rows), 'A generator from arrays', 'python benchmarks/speed.py fit --path DEST',
+    keep('speed_fit', pd.DataFrame(rows), 'A generator from arrays', 'python benchmarks/speed.py --sections fit --path DEST',
          "`NMVQGenerator().fit(X, y, splits)`, default preset.")
 
 
@@ -282,7 +282,7 @@ def pipeline(path, device, steps=(1500, 3000), n=1024):
     scored('reference, stages 1 and 2', time.perf_counter() - start, x_gen.cpu())
     table = pd.DataFrame(rows)
     table['reference seconds / seconds'] = table.seconds.iloc[1] / table.seconds
-    keep('speed_pipeline', table, 'ECG5000 from arrays to 1024 samples', 'python benchmarks/speed.py pipeline --path DEST',
+    keep('speed_pipeline', table, 'ECG5000 from arrays to 1024 samples', 'python benchmarks/speed.py --sections pipeline --path DEST',
          f"Reference: {steps[0]} and {steps[1]} steps of batch {BS}. FID against {n} test series, classes in the training proportions.")
 
 

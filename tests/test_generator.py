@@ -493,6 +493,11 @@ def test_a_newer_file_is_refused(saved, tmp_path):
         NMVQGenerator.load(rewritten(saved, tmp_path/'newer.nmvq', format_version='99'))
 
 
+def test_a_file_with_older_layers_is_refused(saved, tmp_path):
+    with pytest.raises(ValueError, match='format version 1, from before the layers of version 2; fit the generator again'):
+        NMVQGenerator.load(rewritten(saved, tmp_path/'older.nmvq', format_version='1'))
+
+
 @pytest.mark.parametrize('changes', [dict(generator='{}'), dict(generator='{"pre'), dict(format_version='one')], ids=str)
 def test_a_damaged_header_is_refused(saved, tmp_path, changes):
     with pytest.raises(ValueError, match=r'damaged\.nmvq'): NMVQGenerator.load(rewritten(saved, tmp_path/'damaged.nmvq', **changes))

@@ -23,7 +23,7 @@ from .rng import isolated_rng
 
 __all__ = ['NMVQGenerator', 'SCHEDULES']
 
-FORMAT, FORMAT_VERSION = 'tsai_nmvq', 1
+FORMAT, FORMAT_VERSION = 'tsai_nmvq', 2
 SAMPLE_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)           # of a part: on a CPU they stay in its cache
 STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
@@ -342,6 +342,8 @@ class NMVQGenerator:
         if version > FORMAT_VERSION:
             raise ValueError(f"{path} has format version {version}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
                              "update tsai_nmvq")
+        if version < FORMAT_VERSION:
+            raise ValueError(f"{path} has format version {version}, from before the layers of version {FORMAT_VERSION}; fit the generator again")
         try:
             header = json.loads(meta['generator'])
             gen = cls(header['preset'], device, **header['settings'])
