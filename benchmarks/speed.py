@@ -69,7 +69,8 @@ def against_reference(device):
     keep('speed_reference', pd.concat(times), 'Against timevqvae', 'python benchmarks/speed.py --sections reference',
          f"Batch {BS}, random walks, medians of rounds in turn. Our steps are `Learner.fit` with metrics and callbacks; the reference's "
          "are its README's calls with AdamW. `paper` has the reference's widths, layers, codes and decoding steps, `fast` is our default.")
-    keep('speed_sizes', pd.concat(sizes), 'Sizes', 'python benchmarks/speed.py --sections reference', 'Trainable parameters, and tokens a series.')
+    keep('speed_sizes', pd.concat(sizes), 'Sizes', 'python benchmarks/speed.py --sections reference',
+         'Trainable parameters, and tokens a series.')
 
 
 def compare_at(seq_len, device): # -> (table of times, table of sizes)
@@ -137,18 +138,19 @@ def own_at(seq_len, device): # -> milliseconds by what is done
 
 def augmentation(device):
     "InceptionTimePlus with and without NMVQAugment."
-    from tsai.data.preprocessing import TSStandardize
+    from tsai.data.preprocessing import TSClassification, TSStandardize
     from tsai.models.InceptionTimePlus import InceptionTimePlus
     from tsai.tslearner import TSClassifier
     rows = []
     for seq_len in (150, 500):
         torch.manual_seed(0)
-        X, y = random_walks(8 * 64 + 8, seq_len), (np.arange(8 * 64 + 8) % N_CLASSES).astype(str)
+        X, y = random_walks(8 * 64 + 8, seq_len), np.arange(8 * 64 + 8) % N_CLASSES
         splits = list(range(8 * 64)), list(range(8 * 64, len(X)))
         gen = NMVQGenerator.from_learners(*stages(SeriesData.from_arrays(X, y, splits), 'fast', device))
         augments = {'without': [], 'pool full': [NMVQAugment(gen, reuse=10 ** 6).fill()], 'pool refilled': [NMVQAugment(gen).fill()]}
-        learners = {name: TSClassifier(X, y, splits=splits, arch=InceptionTimePlus, bs=64, device=torch.device(device),
-                                       batch_tfms=[*augment, TSStandardize(by_sample=True)]) for name, augment in augments.items()}
+        shared = dict(splits=splits, arch=InceptionTimePlus, bs=64, tfms=[None, TSClassification()], device=torch.device(device))
+        learners = {name: TSClassifier(X, y, batch_tfms=[*augment, TSStandardize(by_sample=True)], **shared)
+                    for name, augment in augments.items()}
         t = alternate({name: lambda learn=learn: train(learn, 8) for name, learn in learners.items()}, rounds=11, device=device) / 8
         rows.append({'seq_len': seq_len, **{f'{k}, ms': 1000 * v for k, v in t.items()},
                      **{f'{k} / without': t[k] / t['without'] for k in list(augments)[1:]}})
@@ -232,10 +234,10 @@ class Seconds(Callback):
     def after_fit(self): self.seconds[type(self.learn).__name__] = time.perf_counter() - self.start
 
 
-def fit_times(path, device):
+def fit_times(names, path, device):
     "Three stages and the τ search, from arrays to a generator."
     rows = []
-    for name in ('GunPoint', 'ECG5000', 'FordA') if path else ('GunPoint',):
+    for name in names:
         X, y, splits = gunpoint() if name == 'GunPoint' else ucr(name, path)
         watch, gen, start = Seconds(), NMVQGenerator('fast', device), time.perf_counter()
         gen.fit(X, y, splits, seed=0, cbs=[watch])
@@ -290,13 +292,15 @@ def pipeline(path, device, steps=(1500, 3000), n=1024):
 def main(
     sections:str='reference,own,augment,import,growth,fit,pipeline', # Which, with commas
     path:str=None, # Where tsai's cache with the UCR data is; without it, fit takes GunPoint alone and pipeline is skipped
+    data:str='GunPoint,ECG5000,FordA', # Which data sets fit takes
     device:str='cpu', # Where to train and sample
     threads:int=2 # PyTorch's threads
 ):
     "Measure speed."
     torch.set_num_threads(threads)
-    todo = dict(reference=lambda: against_reference(device), own=lambda: own_figures(device), augment=lambda: augmentation(device),
-                growth=growth, fit=lambda: fit_times(path, device), pipeline=lambda: pipeline(path, device), **{'import': import_cost})
+    todo = {'reference': lambda: against_reference(device), 'own': lambda: own_figures(device), 'augment': lambda: augmentation(device),
+            'import': import_cost, 'growth': growth, 'fit': lambda: fit_times(data.split(',') if path else ['GunPoint'], path, device),
+            'pipeline': lambda: pipeline(path, device)}
     for section in sections.split(','):
         if section not in todo: raise SystemExit(f"section {section!r} is unknown; choose from {', '.join(todo)}")
         todo[section]()

@@ -343,7 +343,8 @@ class NMVQGenerator:
             raise ValueError(f"{path} has format version {version}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
                              "update tsai_nmvq")
         if version < FORMAT_VERSION:
-            raise ValueError(f"{path} has format version {version}, from before the layers of version {FORMAT_VERSION}; fit the generator again")
+            raise ValueError(f"{path} has format version {version}, from before the layers of version {FORMAT_VERSION}; "
+                             "fit the generator again")
         try:
             header = json.loads(meta['generator'])
             gen = cls(header['preset'], device, **header['settings'])
