@@ -207,7 +207,7 @@ def growth():
         rows = []
         for case in todo:
             with ProcessPoolExecutor(1, get_context('spawn')) as pool: rows.append(pool.submit(cost, case).result())
-        keep(f'speed_growth_{name}', pd.DataFrame(rows), f'As {name} grow', 'python benchmarks/speed.py --sections growth',
+        keep(f'speed_growth_{name}', pd.DataFrame(rows), f'Growing {name}', 'python benchmarks/speed.py --sections growth',
              "Preset `fast`, batch 32. Stages 2 and 3 start by encoding the training split once. The first steps of a process are in it. "
              "`peak` is memory beyond the imports; X is a memory-mapped file.")
 

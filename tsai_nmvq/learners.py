@@ -23,7 +23,8 @@ from .models.schedule import random_mask
 from .models.tokenizer import VQTokenizer
 from .plots import plot_pairs, plot_tau
 
-__all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'MapperLoss', 'TAU_GRID', 'class_ids', 'training_latents']
+__all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'MapperLoss', 'TAU_GRID', 'class_ids', 'training_latents',
+           'training_tokens']
 
 ENCODE_ROWS = 256
 MIN_STEPS = 24
@@ -97,10 +98,9 @@ class CodeCensus(Callback):
 
     def after_fit(self):
         was_training = self.model.training
-        for band, z in training_latents(self.model, self.learn.data).items():
+        for band, tokens in training_tokens(self.model, self.learn.data).items():
             quantizer = self.model.quantizers[band]
-            nearest = torch.cat([(torch.cdist(c, quantizer.codebook)).argmin(-1).flatten() for c in z.split(ENCODE_ROWS)])
-            quantizer.set_used(torch.bincount(nearest, minlength=quantizer.codebook_size))
+            quantizer.set_used(torch.bincount(tokens.flatten(), minlength=quantizer.codebook_size))
         self.model.train(was_training)
 
 
@@ -187,7 +187,7 @@ class PriorLearner(StageLearner):
         self.add_cbs([TokenMasking(), *L(cbs)])
 
     def _token_rows(self, data, model, spec=None):
-        tokens = self.tokenizer.quantize(training_latents(self.tokenizer, data))
+        tokens = training_tokens(self.tokenizer, data)
         return (*[tokens[band] for band in BANDS], class_ids(data, spec or data.spec, model.null_class).to(tokens['lf'].device))
 
     def show_results(self,
@@ -353,6 +353,15 @@ class MapperLearner(StageLearner):
 
 
 # Shared pieces
+
+def training_tokens(
+    tokenizer:VQTokenizer, # Stage 1; set to eval mode
+    data:SeriesData # Series
+) -> dict: # {band: nearest codes [n, n_tokens]} on the tokenizer's device
+    "Tokens of all series; distances to the codes are held for some series at a time."
+    return {band: torch.cat([tokenizer.quantizers[band].tokens(part) for part in z.split(ENCODE_ROWS)])
+            for band, z in training_latents(tokenizer, data).items()}
+
 
 @torch.no_grad()
 def training_latents(
