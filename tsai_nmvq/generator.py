@@ -58,7 +58,7 @@ class NMVQGenerator:
         X, # Series [n, c_in, seq_len], or tsai DataLoaders
         y=None, # Labels [n]; None to learn without classes
         splits=None, # tsai's splits; only the first part, the training split, is read
-        epochs:dict|None=None, # {'tokenizer': 40, 'prior': 60, 'mapper': 20}; those left out follow the preset's schedule
+        epochs:dict|None=None, # {'tokenizer': 40, 'prior': 40, 'mapper': 20}; those left out follow the preset's schedule
         bs:int=32, # Batch size of all stages
         seed:int=0, # Seed of the whole fit; the global random state is left alone
         checkpoint=None, # File that keeps each finished stage, so that the same call goes on after a kill
