@@ -359,8 +359,11 @@ def training_tokens(
     data:SeriesData # Series
 ) -> dict: # {band: nearest codes [n, n_tokens]} on the tokenizer's device
     "Tokens of all series; distances to the codes are held for some series at a time."
-    return {band: torch.cat([tokenizer.quantizers[band].tokens(part) for part in z.split(ENCODE_ROWS)])
-            for band, z in training_latents(tokenizer, data).items()}
+    latents = training_latents(tokenizer, data)
+    out = {band: torch.empty(z.shape[:2], dtype=torch.long, device=z.device) for band, z in latents.items()}
+    for band, z in latents.items():
+        for rows, part in zip(out[band].split(ENCODE_ROWS), z.split(ENCODE_ROWS)): rows.copy_(tokenizer.quantizers[band].tokens(part))
+    return out
 
 
 @torch.no_grad()
@@ -370,11 +373,14 @@ def training_latents(
 ) -> dict: # {band: z [n, n_tokens, codebook_dim]} on the tokenizer's device
     "Latents of all series, made once."
     tokenizer.eval()
-    device, out = _device(tokenizer), {band: [] for band in BANDS}
+    device, done = _device(tokenizer), 0
+    out = {band: torch.empty(len(data), n, tokenizer.quantizers[band].codebook_dim, device=device)
+           for band, n in tokenizer.n_tokens.items()}                        # one block: small results kept in a list fragment the heap
     for chunk in data.chunks():
         for x in chunk.split(ENCODE_ROWS):
-            for band, z in tokenizer.latents(x.to(device)).items(): out[band].append(z)
-    return {band: torch.cat(z) for band, z in out.items()}
+            for band, z in tokenizer.latents(x.to(device)).items(): out[band][done:done + len(x)] = z
+            done += len(x)
+    return out
 
 
 def class_ids(
