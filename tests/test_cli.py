@@ -157,7 +157,7 @@ def test_ucr_set_comes_from_tsais_cache(files, name):
 
 def test_demo_has_gunpoint_with_the_archives_split(gunpoint):
     X, y, splits = gunpoint
-    assert all(map(same_data, cli._read_demo('GunPoint', None), [(X[split], y[split]) for split in splits]))
+    assert all(map(same_data, cli.read_demo('GunPoint', None), [(X[split], y[split]) for split in splits]))
 
 
 @pytest.mark.parametrize('n', [7, 8, 20, 57])
@@ -236,7 +236,7 @@ def test_samples_of_a_generator_without_labels_have_none(fitted, here):
 
 def test_evaluate_prints_and_writes_the_generators_table(script, files, fitted, here):
     code, out, _ = script('nmvq_evaluate', fitted, files/'parts.npz', '--no_tstr', '--n_draws', 1, '--seed', 3, '--csv', 'table.csv')
-    X, y, splits = cli._joined(TRAIN, TEST)
+    X, y, splits = cli.joined(TRAIN, TEST)
     expected = NMVQGenerator.load(fitted).evaluate(X, y, splits, n_draws=1, with_tstr=False, seed=3)
     pd.testing.assert_frame_equal(pd.read_csv('table.csv', index_col='series'), expected, check_names=False)
     assert code == 0 and all(word in out for word in (*expected.index, *expected.columns, f"{expected.FID['after mapper']:.4f}"))
@@ -323,7 +323,7 @@ def test_classifiers_are_compared_on_the_test_series(fitted, classifiers, monkey
     monkeypatch.setattr(augment, 'NMVQAugment', Watched)
     test, gen = waves(40, 2), NMVQGenerator.load(fitted)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    table = cli._compare_classifiers(*cli._joined(TRAIN, test), gen, range(4, 6), epochs=3)
+    table = cli._compare_classifiers(*cli.joined(TRAIN, test), gen, range(4, 6), epochs=3)
     assert torch.equal(before[0], torch.get_rng_state()) and (before[1] == np.random.get_state()[1]).all()
     assert len(seen) >= 2 * 3 * (N_TRAIN - N_TRAIN % 8) # two seeds, three epochs of whole batches
     assert {x.tobytes() for x in seen} <= {x.tobytes() for x in TRAIN[0]} # never a test series
@@ -336,7 +336,7 @@ def test_classifiers_are_compared_on_the_test_series(fitted, classifiers, monkey
 
 def test_classifiers_differ_in_the_augmentation_alone(fitted, classifiers, monkeypatch):
     from tsai_nmvq import augment
-    real, gen, compared = augment.NMVQAugment, NMVQGenerator.load(fitted), cli._joined(TRAIN, TEST)
+    real, gen, compared = augment.NMVQAugment, NMVQGenerator.load(fitted), cli.joined(TRAIN, TEST)
     cli._compare_classifiers(*compared, gen, [4], epochs=2)
     monkeypatch.setattr(augment, 'NMVQAugment', lambda gen: real(gen, p=0.)) # does nothing
     cli._compare_classifiers(*compared, gen, [4, 5], epochs=2)

