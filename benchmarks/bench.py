@@ -90,11 +90,12 @@ def keep(
     table:pd.DataFrame, # What was measured
     title:str, # Heading
     command:str, # What makes it again
-    note:str='' # What a reader must know
+    note:str='', # What a reader must know
+    shown:list=None # Columns of the Markdown table; all by default
 ):
     "Print a table and write it down, as CSV and as Markdown with its command and machine."
     RESULTS.mkdir(exist_ok=True)
-    text = f"## {title}\n\n{note}{note and chr(10) * 2}{markdown(table)}\n\n`{command}`: {machine()}\n"
+    text = f"## {title}\n\n{note}{note and chr(10) * 2}{markdown(table if shown is None else table[shown])}\n\n`{command}`: {machine()}\n"
     print(text)
     table.to_csv(RESULTS / f'{name}.csv', index=False, float_format='%.5g')
     (RESULTS / f'{name}.md').write_text(text)

@@ -14,7 +14,7 @@ from torch import Tensor
 from .data import SeriesData, SeriesSpec, apportion
 from .files import written_aside
 from .learners import MapperLearner, PriorLearner, TokenizerLearner
-from .metrics import RocketFeatures, conditional_fid, fid, fit_classifier, inception_score, memorization, trtr, tstr
+from .metrics import STATISTICS, RocketFeatures, conditional_fid, fid, fit_classifier, inception_score, memorization, sharpness, trtr, tstr
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
@@ -188,6 +188,10 @@ class NMVQGenerator:
             return self.mapper(x, generator) if mapped and self.mapper is not None else x
         return self._apply(xb, once, generator or self._generator(None))
 
+    @torch.no_grad()
+    def _reconstructed(self, x): # [n, c_in, seq_len] -> the same kind, from nearest codes
+        return self._apply(x, lambda part, _: self.tokenizer.decode(self.tokenizer.encode(part)), None)
+
     @property
     def tau_unit(self) -> float: # Squared latent distance
         "Median squared distance of a used code to its nearest neighbour: at this τ a neighbour is drawn about as often as the code itself."
@@ -247,9 +251,13 @@ class NMVQGenerator:
         n:int=None, # Series in each synthetic set; as many as the training split has by default, so that the floor has equal n
         n_draws:int=3, # Synthetic sets to average over; TSTR is of the first alone, as it trains a classifier on each
         with_tstr:bool=True, # Train classifiers on synthetic data too
+        with_statistics:bool=False, # Add the four differences of statistics after TSGBench: MDD, ACD, SD, KD
         seed:int=0 # Seed of samples, features and classifiers
-    ) -> pd.DataFrame: # Rows: 'real (train)' is the floor, 'before mapper', 'after mapper'; columns FID, cFID, IS, TSTR, memorization
-        "Score samples against the test split at equal n. FID falls as n grows: compare rows, not tables of different n."
+    ) -> pd.DataFrame: # Rows: 'real (train)' is the floor, 'reconstructed' (train), 'before mapper', 'after mapper'
+        """Score samples against the test split at equal n: FID, cFID, IS, TSTR, sharpness, memorization.
+
+        What 'reconstructed' has over the floor is the tokenizer's share of the gap, what 'before mapper' has over it the prior's.
+        FID falls as n grows: compare rows, not tables of different n."""
         self._check_fitted('prior')
         if splits is None or len(splits) < 2 or min(map(len, splits[:2])) < 2:
             raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more in each")
@@ -266,8 +274,11 @@ class NMVQGenerator:
                 row['cFID'] = conditional_fid(held_features, labels[test], x_features, y_x)
                 row['IS'] = inception_score(x, classifier)
                 if with_tstr and tstr_of: row['TSTR'] = tstr_of(x, y_x, held, labels[test], seed=seed)
+            row['sharpness'] = sharpness(held, x)
+            if with_statistics: row.update({name: difference(held, x) for name, difference in STATISTICS.items()})
             return row
-        rows = {'real (train)': score(real, None if labels is None else labels[train], trtr)}
+        train_labels = None if labels is None else labels[train]
+        rows = {'real (train)': score(real, train_labels, trtr), 'reconstructed': score(self._reconstructed(real), train_labels)}
         for name, mapped in self._variants():
             draws = []
             for i in range(n_draws):

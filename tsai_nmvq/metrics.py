@@ -16,7 +16,7 @@ from .rng import isolated_rng
 
 __all__ = ['RocketFeatures', 'frechet_distance', 'fid', 'conditional_fid', 'SeriesClassifier', 'fit_classifier', 'inception_score',
            'tstr', 'trtr', 'cas', 'memorization', 'marginal_difference', 'autocorrelation_difference', 'skewness_difference',
-           'kurtosis_difference']
+           'kurtosis_difference', 'STATISTICS', 'sharpness']
 
 KERNEL_LENGTHS = (7, 9, 11)
 FCN_LAYERS = (64, 128, 64)          # half of tsai's widths: a quarter of the time, the same accuracy
@@ -368,6 +368,20 @@ def kurtosis_difference(
 ) -> float: # >= 0, 0 is best
     "Absolute difference of the kurtosis of all values of a channel, averaged over channels. [arXiv 2309.03755, KD]"
     return _moment_difference(real, gen, 4)
+
+
+STATISTICS = dict(MDD=marginal_difference, ACD=autocorrelation_difference, SD=skewness_difference, KD=kurtosis_difference)
+
+
+def sharpness(
+    real, # Series [n, c_in, seq_len], original units
+    gen # Synthetic series
+) -> float: # 1 is as sharp as real; below it series are blurred, above it noisy
+    "High-frequency energy relative to real: ratio of the mean squares of first differences, averaged over channels that move."
+    energies = [_double(x).diff(dim=2).square().mean((0, 2)) for x in _series(real, gen)]
+    moves = energies[0] > 0
+    if not moves.any(): raise ValueError("all real series are constant, so they have no high-frequency energy; pass series that vary")
+    return (energies[1][moves] / energies[0][moves]).mean().item()
 
 
 def _centred(x): # [n, c_in, seq_len] -> values less the channel's mean, and the channel's variance [c_in]
