@@ -277,7 +277,7 @@ def test_demo_draws_figures(demo, name, size):
 def test_demo_tables_are_those_it_printed(demo):
     out, printed = demo
     scores, accuracy = pd.read_csv(out/'scores.csv', index_col='series'), pd.read_csv(out/'accuracy.csv', index_col='batch_tfms')
-    assert list(scores.index) == ['real (train)', 'before mapper', 'after mapper']
+    assert list(scores.index) == ['real (train)', 'reconstructed', 'before mapper', 'after mapper']
     assert list(scores.columns) == ['FID', 'cFID', 'IS', 'memorization']
     assert list(accuracy.index) == ['TSStandardize', 'NMVQAugment, TSStandardize']
     assert list(accuracy.columns) == ['seed 3', 'mean', 'std']

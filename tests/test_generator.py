@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fastai.callback.core import Callback
@@ -25,6 +26,7 @@ from tsai_nmvq.data import apportion
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.learners import MapperLearner, PriorLearner, StageLearner, TokenizerLearner
 from tsai_nmvq.metrics import RocketFeatures, fid, fit_classifier
+from tsai_nmvq.trial import MapperTrial
 
 TINY = dict(tokenizer=dict(dim=4, hidden_dim=16, max_dim=16), mapper=dict(dim=4, mults=(1, 2)),
             prior=dict(lf_dim=16, lf_layers=1, hf_dim=16, hf_layers=1, n_steps=dict(lf=2, hf=2)))
@@ -149,7 +151,7 @@ def test_without_labels_samples_have_none(data):
     assert samples.shape == (5, 1, 50) and labels is None and gen.spec.vocab == ()
     assert gen.sample_like(torch.zeros(3, 1, 50)).shape == (3, 1, 50)
     with pytest.raises(ValueError, match='fitted without labels: leave y out'): gen.sample(5, y='1')
-    assert gen.evaluate(X, None, splits, n_draws=1).columns.tolist() == ['FID', 'memorization']
+    assert gen.evaluate(X, None, splits, n_draws=1).columns.tolist() == ['FID', 'sharpness', 'memorization']
 
 
 @pytest.mark.parametrize('y', [['a'] + ['b'] * 19, ['a'] * 20], ids=['one series in a class', 'one class'])
@@ -386,21 +388,65 @@ def test_evaluate_scores_before_and_after_beside_the_floor(data, gen, monkeypatc
     few_steps(monkeypatch)
     X, y, (train, test) = data
     table = gen.evaluate(*data, n_draws=2, seed=5)
-    assert table.index.tolist() == ['real (train)', 'before mapper', 'after mapper']
-    assert table.columns.tolist() == ['FID', 'cFID', 'IS', 'TSTR', 'memorization']
+    assert table.index.tolist() == ['real (train)', 'reconstructed', 'before mapper', 'after mapper']
+    assert table.columns.tolist() == ['FID', 'cFID', 'IS', 'TSTR', 'sharpness', 'memorization']
     features = RocketFeatures.fit(X[train], seed=5)
     assert table.FID['real (train)'] == pytest.approx(fid(X[test], X[train], features), rel=1e-4)
+    tokens = gen.tokenizer.encode(torch.as_tensor(X[train]))
+    assert table.FID['reconstructed'] == pytest.approx(fid(X[test], gen.tokenizer.decode(tokens).detach(), features), rel=1e-4)
     for name, mapped in (('before mapper', False), ('after mapper', True)):
         draws = [fid(X[test], gen.sample(50, seed=5 + i, mapped=mapped)[0], features) for i in range(2)]
         assert table.FID[name] == pytest.approx(np.mean(draws), rel=1e-4)
-    assert table.drop(columns='memorization').notna().all(None) and table.IS.between(1, 2.001).all() and table.TSTR.between(0, 1).all()
+    assert table.drop(columns=['memorization', 'TSTR']).notna().all(None) and table.TSTR.drop('reconstructed').notna().all()
+    assert table.IS.between(1, 2.001).all() and table.TSTR.dropna().between(0, 1).all()
 
 
 def test_evaluate_without_tstr_or_labels_leaves_columns_out(data, gen, monkeypatch):
     few_steps(monkeypatch)
     X, y, splits = data
-    assert gen.evaluate(X, y, splits, n=20, n_draws=1, with_tstr=False).columns.tolist() == ['FID', 'cFID', 'IS', 'memorization']
-    assert gen.evaluate(X, None, splits, n=20, n_draws=1).columns.tolist() == ['FID', 'memorization']
+    scores = gen.evaluate(X, y, splits, n=20, n_draws=1, with_tstr=False)
+    assert scores.columns.tolist() == ['FID', 'cFID', 'IS', 'sharpness', 'memorization']
+    scores = gen.evaluate(X, None, splits, n=20, n_draws=1, with_statistics=True)
+    assert scores.columns.tolist() == ['FID', 'sharpness', 'MDD', 'ACD', 'SD', 'KD', 'memorization']
+
+
+# The mapper's trial
+
+def test_fit_holds_a_fifth_back_from_the_mapper_and_reports(gen):
+    report = gen.report()
+    assert report.table.held_back.iloc[0] == 10 and list(report.table.index) == ['all', '1', '2']
+    with pytest.raises(RuntimeError, match='mapper'): NMVQGenerator().report()
+
+
+def with_trial(gen, before, after): # FIDs of the whole and of the two classes
+    gen = copy.copy(gen)
+    columns = dict(held_back=[100, 50, 50], FID_before=before, FID_after=after, sharpness_before=1., sharpness_after=1.)
+    gen.trial = MapperTrial(pd.DataFrame(columns, ['all', *gen.spec.vocab]))
+    return gen
+
+
+def test_a_mapper_that_harms_is_left_out(gen):
+    harmed, helped = with_trial(gen, [1., 1, 1], [2., 2, 2]), with_trial(gen, [2., 2, 2], [1., 1, 1])
+    plain, x = gen.sample(10, seed=0, mapped=False)[0], torch.randn(4, 1, 50)
+    assert np.array_equal(harmed.sample(10, seed=0)[0], plain) and not np.array_equal(helped.sample(10, seed=0)[0], plain)
+    generators = [torch.Generator().manual_seed(0) for _ in range(3)]
+    left_out = harmed.perturb(x, generator=generators[0])
+    assert torch.equal(left_out, gen.perturb(x, generator=generators[1], mapped=False))
+    assert not torch.equal(left_out, helped.perturb(x, generator=generators[2])) and torch.equal(harmed.map(x), helped.map(x))
+
+
+def test_a_class_that_the_mapper_harms_is_not_mapped(gen, tmp_path):
+    harmed = with_trial(gen, [2., 1, 2], [1., 2, 1])
+    for label, mapped in zip(gen.spec.vocab, (False, True)):
+        same = np.array_equal(harmed.sample(6, label, seed=0)[0], gen.sample(6, label, seed=0, mapped=False)[0])
+        assert same != mapped
+    loaded = NMVQGenerator.load(harmed.save(tmp_path/'trial.nmvq'))
+    assert loaded.trial.left_out == [gen.spec.vocab[0]] and np.array_equal(loaded.sample(9, seed=1)[0], harmed.sample(9, seed=1)[0])
+
+
+def test_a_training_split_too_small_for_a_trial_is_mapped(data):
+    gen = fit(data[0][:20], data[1][:20])
+    assert gen.report().table is None and 'not known' in repr(gen.report()) and gen.report().helps
 
 
 def test_evaluate_without_splits_says_what_it_needs(data, gen):
@@ -493,8 +539,8 @@ def test_a_newer_file_is_refused(saved, tmp_path):
         NMVQGenerator.load(rewritten(saved, tmp_path/'newer.nmvq', format_version='99'))
 
 
-def test_a_file_with_older_layers_is_refused(saved, tmp_path):
-    with pytest.raises(ValueError, match='format version 1, from before the layers of version 2; fit the generator again'):
+def test_a_file_of_an_older_version_is_refused(saved, tmp_path):
+    with pytest.raises(ValueError, match='format version 1, from before version 3; fit the generator again'):
         NMVQGenerator.load(rewritten(saved, tmp_path/'older.nmvq', format_version='1'))
 
 

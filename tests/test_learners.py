@@ -41,7 +41,7 @@ def make(stage, dls, tokenizer=None, prior=None, **kwargs):
     kwargs = dict(settings=SETTINGS[stage], min_steps=8) | kwargs
     if stage == 'tokenizer': return TokenizerLearner(dls, **kwargs)
     if stage == 'prior': return PriorLearner(dls, tokenizer, **kwargs)
-    return MapperLearner(dls, tokenizer, prior, **dict(tau=0.1) | kwargs)
+    return MapperLearner(dls, tokenizer, prior, **dict(tau=0.1, held_back=0.) | kwargs)
 
 
 def train_all(dls, tau=0.1):

@@ -21,6 +21,7 @@ from tsai_nmvq.metrics import (
     kurtosis_difference,
     marginal_difference,
     memorization,
+    sharpness,
     skewness_difference,
     trtr,
     tstr,
@@ -446,3 +447,18 @@ def test_global_random_states_are_left_alone_and_do_not_matter(func, quick):
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
     metrics._classifiers.clear()
     assert func() == value
+
+
+def test_sharpness_is_the_ratio_of_energies_of_first_differences():
+    x = torch.randn(20, 2, 60, dtype=torch.float64)
+    assert sharpness(x, x) == 1 and sharpness(x, 0.5 * x + 3) == pytest.approx(0.25)
+    channels = torch.stack((x[:, 0] * 2, x[:, 1]), 1)
+    assert sharpness(x, channels) == pytest.approx((4 + 1) / 2)
+    assert sharpness(x.cumsum(-1), x.cumsum(-1) + x) > 1.5 and sharpness(x, torch.nn.functional.avg_pool1d(x, 5, 1, 2)) < 0.2
+
+
+def test_sharpness_leaves_still_channels_out():
+    x = torch.randn(5, 2, 30)
+    x[:, 1] = 1.
+    assert sharpness(x, 2 * x) == pytest.approx(4)
+    with pytest.raises(ValueError, match='constant'): sharpness(torch.ones(5, 1, 30), x[:, :1])

@@ -1,5 +1,6 @@
 """What a generator knows of its data, read from the training split alone, and the loaders of the three stages."""
 import math
+from copy import copy
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -131,6 +132,14 @@ class SeriesData:
         "Read some rows."
         rows = self._rows(idx)
         return (rows.detach().as_subclass(Tensor) if isinstance(rows, Tensor) else torch.as_tensor(np.asarray(rows))).float()
+
+    def subset(self,
+        idx # Row indices [m]
+    ): # `SeriesData` of these rows, with the spec of all
+        "Some of the rows; nothing is read."
+        part = copy(self)
+        part._rows, part.n_series, part.y = lambda i: self._rows(idx[i]), len(idx), None if self.y is None else self.y[idx]
+        return part
 
     def chunks(self): # Yields series [<= CHUNK_ROWS, c_in, seq_len] in order
         "All rows, a bounded number at a time."

@@ -20,10 +20,11 @@ from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
 from .plots import plot_features, plot_series
 from .rng import isolated_rng
+from .trial import MapperTrial
 
 __all__ = ['NMVQGenerator', 'SCHEDULES']
 
-FORMAT, FORMAT_VERSION = 'tsai_nmvq', 2
+FORMAT, FORMAT_VERSION = 'tsai_nmvq', 3
 SAMPLE_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)           # of a part: on a CPU they stay in its cache
 STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
@@ -50,7 +51,7 @@ class NMVQGenerator:
         if preset not in SCHEDULES: raise ValueError(f"preset is {preset!r}, expected one of {sorted(SCHEDULES)}")
         self.preset, self.device = preset, torch.device(device or default_device())
         self.settings = dict(tokenizer=tokenizer or {}, prior=prior or {}, mapper=mapper or {})
-        self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = None
+        self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = self.trial = None
 
     # Fitting
 
@@ -101,11 +102,25 @@ class NMVQGenerator:
         stage = next(k for k, v in LEARNERS.items() if isinstance(learn, v))
         self.spec = learn.spec
         setattr(self, stage, learn.model.eval())
-        if stage == 'mapper': self.tau, self.tau_table = learn.tau, learn.tau_table
+        if stage == 'mapper': self.tau, self.tau_table, self.trial = learn.tau, learn.tau_table, self._try_mapper(learn)
+
+    @torch.no_grad()
+    def _try_mapper(self, learn, n=512, seed=0):
+        held = learn.held_back
+        if not len(held): return MapperTrial()
+        generator = self._generator(seed)
+        ids = self._ids(n, None, generator)
+        before = self.sample_ids(ids, generator, mapped=False)
+        after = torch.cat([self.mapper(part, generator) for part in before.split(self._part_rows)])
+        labels = [self.spec.to_labels(v) if self.spec.vocab else None for v in (held.y, ids.cpu().numpy())]
+        idx = torch.randperm(len(learn.data), generator=torch.Generator().manual_seed(seed))[:n].numpy()
+        features = RocketFeatures.fit(learn.data.series(idx), seed=seed).to(self.device)
+        x = torch.cat(list(held.chunks())).to(self.device)
+        return MapperTrial.run(x, labels[0], before, after, labels[1], features)
 
     def _resume(self, checkpoint, spec):
         if checkpoint is None or not Path(checkpoint).exists():
-            self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = None
+            self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = self.trial = None
             return
         saved = type(self).load(checkpoint, device=self.device)
         if (saved.spec, saved.preset, json.dumps(saved.settings)) != (spec, self.preset, json.dumps(self.settings)):
@@ -118,7 +133,7 @@ class NMVQGenerator:
         n:int, # Series to make
         y=None, # A label for all or one each [n]; the training proportions by default
         seed:int=None, # The same seed gives the same samples on the same device
-        mapped:bool=True, # False leaves the mapper out
+        mapped:bool=True, # The mapper where its trial found that it helps, see `report`; False leaves it out
         **sampling # n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
     ) -> tuple: # (X [n, c_in, seq_len] float32 in original units, y [n] labels or None)
         "Synthetic series and their labels."
@@ -160,8 +175,19 @@ class NMVQGenerator:
         out = [torch.empty(0, self.spec.c_in, self.spec.seq_len, device=self.device)]
         for part in ids.split(self._part_rows) if len(ids) else ():
             x = self.tokenizer.decode(self.prior.sample_tokens(part, generator=generator, **sampling))
-            out.append(self.mapper(x, generator) if mapped and self.mapper is not None else x)
+            out.append(self._mapped(x, part, generator) if mapped else x)
         return torch.cat(out)
+
+    def _mapped(self, x, ids, generator): # only where the mapper's trial found that it helps
+        if not self._maps: return x
+        x_map = self.mapper(x, generator)
+        left_out = () if self.trial is None else self.trial.left_out
+        if not left_out: return x_map
+        keep = torch.isin(ids, torch.as_tensor(self.spec.to_ids(left_out), device=ids.device))
+        return torch.where(keep[:, None, None], x, x_map)
+
+    @property
+    def _maps(self): return self.mapper is not None and (self.trial is None or self.trial.helps)
 
     @torch.no_grad()
     def map(self,
@@ -185,7 +211,7 @@ class NMVQGenerator:
         self.spec.check(xb)
         def once(x, generator):
             x = self.tokenizer.decode(self.tokenizer.encode(x, magnitude * self.tau_unit, generator))
-            return self.mapper(x, generator) if mapped and self.mapper is not None else x
+            return self.mapper(x, generator) if mapped and self._maps else x
         return self._apply(xb, once, generator or self._generator(None))
 
     @torch.no_grad()
@@ -240,6 +266,11 @@ class NMVQGenerator:
         return self
 
     # Looking at it
+
+    def report(self) -> MapperTrial: # Prints as a table, and a sentence for each warning
+        "Whether the mapper helps, by FID against training series held back from it: overall and for each class. It is left out elsewhere."
+        self._check_fitted('mapper')
+        return self.trial
 
     def _variants(self): # names of the samples there are, and whether they are mapped
         return (('before mapper', False), ('after mapper', True))[:1 + (self.mapper is not None)]
@@ -324,7 +355,7 @@ class NMVQGenerator:
         stages = {stage: getattr(self, stage) for stage in STAGES if getattr(self, stage) is not None}
         tensors = {f'{stage}.{k}': v.contiguous() for stage, model in stages.items() for k, v in model.state_dict().items()}
         header = dict(preset=self.preset, settings=self.settings, config={k: m.config for k, m in stages.items()},
-                      spec=self.spec.to_dict(), tau=self.tau,
+                      spec=self.spec.to_dict(), tau=self.tau, trial=None if self.trial is None else self.trial.to_dict(),
                       tau_table=None if self.tau_table is None else self.tau_table.to_dict('list'))
         path = Path(path)
         with written_aside(path) as aside:
@@ -354,12 +385,13 @@ class NMVQGenerator:
             raise ValueError(f"{path} has format version {version}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
                              "update tsai_nmvq")
         if version < FORMAT_VERSION:
-            raise ValueError(f"{path} has format version {version}, from before the layers of version {FORMAT_VERSION}; "
+            raise ValueError(f"{path} has format version {version}, from before version {FORMAT_VERSION}; "
                              "fit the generator again")
         try:
             header = json.loads(meta['generator'])
             gen = cls(header['preset'], device, **header['settings'])
             gen.spec, gen.tau = SeriesSpec.from_dict(header['spec']), header['tau']
+            if 'mapper' in header['config']: gen.trial = MapperTrial.from_dict(header['trial'])
             gen.tau_table = None if header['tau_table'] is None else pd.DataFrame(header['tau_table'])
             for stage, config in header['config'].items():
                 with isolated_rng(None): model = STAGES[stage](**config)     # first weights are drawn, and replaced

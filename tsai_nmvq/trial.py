@@ -1,0 +1,112 @@
+"""Whether the mapper helps: samples before and after it against series held back from it, overall and for each class."""
+from html import escape
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from .data import plain
+from .metrics import conditional_fid, fid, sharpness
+
+__all__ = ['MapperTrial', 'held_back_rows', 'MIN_HELD_BACK']
+
+MIN_HELD_BACK = 5           # series of all classes
+MIN_OF_CLASS = 10           # series of a class: with fewer its FID says more about chance than about the mapper
+BLURRED = 0.7               # of the high-frequency energy of real series
+
+
+def held_back_rows(
+    y:np.ndarray, # Class ids [n]
+    share:float, # Share to hold back, 0..1
+    most:int=512, # Held back at most
+    seed:int=0 # Seed of the choice
+) -> np.ndarray: # Rows [m], sorted; of each class about the same share, never its only series; none where `MIN_HELD_BACK` are not reached
+    "A part of the training split, stratified by class, that the mapper does not see."
+    m = min(most, int(share * len(y)))
+    if m < MIN_HELD_BACK: return np.empty(0, dtype=np.int64)
+    order = np.random.default_rng(seed).permutation(len(y))
+    order = order[np.argsort(y[order], kind='stable')]
+    rows = order[(np.arange(m) * len(y) + len(y) // 2) // m]
+    return np.sort(rows[np.bincount(y)[y[rows]] > 1])
+
+
+class MapperTrial:
+    """FID against held-back series before and after the mapper, and where the mapper is used for it.
+
+    The prior has seen the held-back series, which favours 'before': the trial errs on the side of leaving the mapper out.
+    FID falls as n grows and rows differ in n: compare before and after, not rows."""
+    def __init__(self,
+        table:pd.DataFrame=None # Of all series, then of each class; columns held_back, FID_before, FID_after, sharpness_before, ...
+    ):
+        self.table = table      # None where there were too few series to hold any back
+
+    @classmethod
+    def run(cls,
+        held:Tensor, # Series held back from the mapper [n, c_in, seq_len], original units
+        y_held, # Their labels [n]; None without classes
+        before:Tensor, # Samples of the prior [m, c_in, seq_len]
+        after:Tensor, # The same samples, mapped
+        y_gen, # Their labels [m]
+        features # Function series -> features, fitted on the mapper's training series
+    ):
+        "Measure."
+        sets, held_features = dict(before=before, after=after), features(held)
+        gen_features = {name: features(x) for name, x in sets.items()}
+        rows, index = [dict(held_back=len(held), **{f'FID_{name}': fid(held_features, f) for name, f in gen_features.items()},
+                            **{f'sharpness_{name}': sharpness(held, x) for name, x in sets.items()})], ['all']
+        if y_held is not None:
+            by_class = {name: conditional_fid(held_features, y_held, f, y_gen, per_class=True) for name, f in gen_features.items()}
+            index += list(by_class['before'])
+            rows += [dict(held_back=int((y_held == label).sum()), **{f'FID_{name}': fids[label] for name, fids in by_class.items()})
+                     for label in by_class['before']]
+        return cls(pd.DataFrame(rows, index))
+
+    @property
+    def helps(self) -> bool: # Whether the mapper is used at all; True where nothing is known
+        "FID of all mapped samples is no larger than that of the same samples unmapped."
+        return self.table is None or bool(self.table.FID_after.iloc[0] <= self.table.FID_before.iloc[0])
+
+    @property
+    def left_out(self) -> list: # Labels
+        "Classes that the mapper makes worse, of those with enough held-back series to tell."
+        if self.table is None: return []
+        classes = self.table.iloc[1:]
+        return list(classes.index[(classes.FID_after > classes.FID_before) & (classes.held_back >= MIN_OF_CLASS)])
+
+    @property
+    def warnings(self) -> list: # Sentences
+        "What a user should know."
+        if self.table is None:
+            return [f"The training split is too small to hold {MIN_HELD_BACK} series back: whether the mapper helps is not known."]
+        whole, classes, out = self.table.iloc[0], self.table.iloc[1:], []
+        if not self.helps:
+            return [f"The mapper makes samples worse (FID {whole.FID_before:.3g} before, {whole.FID_after:.3g} after it): it is left out."]
+        for label, row in classes[classes.index.isin(self.left_out)].iterrows():
+            out.append(f"The mapper makes class {label!r} worse (FID {row.FID_before:.3g} before, {row.FID_after:.3g} after it): "
+                       "it is left out there.")
+        few = [repr(label) for label in classes.index[classes.held_back < MIN_OF_CLASS]]
+        if few:
+            names = ', '.join(few[:5]) + (f' and {len(few) - 5} more' if len(few) > 5 else '')
+            out.append(f"Fewer than {MIN_OF_CLASS} series are held back of {names}: these classes go by the whole.")
+        if whole.sharpness_after < BLURRED:
+            out.append(f"Samples are blurred: {whole.sharpness_after:.2f} of the high-frequency energy of real series, "
+                       f"{whole.sharpness_before:.2f} before the mapper.")
+        return out
+
+    def to_dict(self) -> dict|None: # Plain lists, numbers and strings
+        "For JSON."
+        if self.table is None: return None
+        return dict(index=[plain(v) for v in self.table.index], columns={k: v.tolist() for k, v in self.table.items()})
+
+    @classmethod
+    def from_dict(cls,
+        d:dict|None # From `to_dict`
+    ):
+        "Inverse of `to_dict`."
+        return cls(None if d is None else pd.DataFrame(d['columns'], d['index']))
+
+    def __repr__(self): return '\n'.join([*([] if self.table is None else [self.table.round(4).to_string()]), *self.warnings])
+
+    def _repr_html_(self):
+        table = '' if self.table is None else self.table.round(4).to_html()
+        return table + ''.join(f'<p>{escape(sentence)}</p>' for sentence in self.warnings)
