@@ -253,7 +253,7 @@ def test_test_series_of_a_file_of_their_own_match_by_name(files, fitted): # its 
 
 def test_evaluate_without_labels_gives_what_needs_none(files, fitted):
     table = cli.evaluate(fitted, files/'rows.npy', test=files/'test_rows.npy', n_draws=1, n=5)
-    assert list(table.columns) == ['FID', 'memorization'] and table.FID.between(0.01, 2).all()
+    assert list(table.columns) == ['FID', 'sharpness', 'memorization'] and table.FID.between(0.01, 2).all()
 
 
 # Demo
@@ -278,7 +278,7 @@ def test_demo_tables_are_those_it_printed(demo):
     out, printed = demo
     scores, accuracy = pd.read_csv(out/'scores.csv', index_col='series'), pd.read_csv(out/'accuracy.csv', index_col='batch_tfms')
     assert list(scores.index) == ['real (train)', 'reconstructed', 'before mapper', 'after mapper']
-    assert list(scores.columns) == ['FID', 'cFID', 'IS', 'memorization']
+    assert list(scores.columns) == ['FID', 'cFID', 'IS', 'sharpness', 'memorization']
     assert list(accuracy.index) == ['TSStandardize', 'NMVQAugment, TSStandardize']
     assert list(accuracy.columns) == ['seed 3', 'mean', 'std']
     assert scores.round(4).to_string(index_names=False) in printed and accuracy.round(4).to_string(index_names=False) in printed
