@@ -321,6 +321,22 @@ def test_visible_tokens_are_shown_and_only_masked_ones_are_asked_for(learner):
         assert torch.equal(b.yb[0][band], tokens[is_masked]) and len(b.pred[band]) == is_masked.sum()
 
 
+@pytest.mark.parametrize('share,rows', [(0.25, 4), (0.3, 5), (1., 16)])
+def test_hf_trains_on_its_share_of_a_batch_and_validates_on_all(dls, trained, share, rows):
+    settings = dict(SETTINGS['prior'], hf_share=share)
+    learn = make('prior', dls, trained['tokenizer'].model, bs=16, settings=settings, cbs=[kept := Kept('xb', 'yb')])
+    learn.fit_one_cycle(1, 1e-3)
+    for b in kept.batches:
+        masked, y, lf = b.xb
+        assert (len(masked['lf']), len(masked['hf'])) == (len(y), rows if b.is_training else len(y))
+    tokens = learn.tokenizer.encode(dls.train.dataset[list(range(50))][0].as_subclass(torch.Tensor))
+    masked, _, lf = next(b for b in kept.batches if b.is_training).xb
+    both = {(tuple(a), tuple(b)) for a, b in zip(tokens['lf'].tolist(), tokens['hf'].tolist())}
+    for own, hf in zip(lf[:rows].tolist(), masked['hf']): # HF rows stand beside their own LF
+        visible = hf != learn.model.mask_id['hf']
+        assert any(tuple(own) == one and torch.equal(torch.tensor(other)[visible], hf[visible]) for one, other in both)
+
+
 def test_the_class_is_dropped_with_p_uncond_in_training_alone(dls, trained):
     settings = dict(SETTINGS['prior'], p_uncond=0.3)
     learn = make('prior', dls, trained['tokenizer'].model, settings=settings, min_steps=40, cbs=[kept := Kept('xb')])

@@ -101,7 +101,7 @@ def fit(
     labels:str=None, # .npy of labels [n] for an .npy; without labels there are no classes to sample by
     preset:str='fast', # 'fast' or 'paper'
     seed:int=0, # Seed of the whole fit
-    bs:int=32, # Batch size
+    bs:int=None, # Batch size of all stages; the preset's by default
     epochs_tokenizer:int=None, # Epochs of stage 1; the preset's by default
     epochs_prior:int=None, # Epochs of stage 2; the preset's by default
     epochs_mapper:int=None, # Epochs of stage 3; the preset's by default

@@ -1,5 +1,6 @@
 """The trained generator: three stages in one object that samples, maps, scores, shows and saves."""
 import json
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -29,12 +30,17 @@ SAMPLE_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)           # of a part: on a CPU 
 STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
 
-SCHEDULES = {   # epochs of at least 24 batches, and a bound on the steps for large training splits
-    'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, lr=2e-3), prior=dict(epochs=40, max_steps=5000, lr=2e-3),
-                 mapper=dict(epochs=20, max_steps=1500, lr=1e-3)),
-    'paper': dict(tokenizer=dict(epochs=60, max_steps=10000, lr=1e-3), prior=dict(epochs=120, max_steps=20000, lr=1e-3),
-                  mapper=dict(epochs=40, max_steps=10000, lr=1e-3)),
+SCHEDULES = {   # epochs of at least 24 batches; a bound on the steps for large training splits, and on passes over small ones
+    'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, bs=32, lr=2e-3),
+                 prior=dict(epochs=100, max_steps=3000, max_passes=600, bs=64, lr=3e-3),
+                 mapper=dict(epochs=20, max_steps=1500, bs=32, lr=1e-3)),
+    'paper': dict(tokenizer=dict(epochs=60, max_steps=10000, bs=32, lr=1e-3), prior=dict(epochs=120, max_steps=20000, bs=32, lr=1e-3),
+                  mapper=dict(epochs=40, max_steps=10000, bs=32, lr=1e-3)),
 }
+
+
+def _n_epochs(dl, n_series, epochs, max_steps, max_passes=math.inf, **_):
+    return max(1, round(min(epochs, max_steps / len(dl), max_passes * n_series / (len(dl) * dl.bs))))
 
 
 class NMVQGenerator:
@@ -60,7 +66,7 @@ class NMVQGenerator:
         y=None, # Labels [n]; None to learn without classes
         splits=None, # tsai's splits; only the first part, the training split, is read
         epochs:dict|None=None, # {'tokenizer': 40, 'prior': 40, 'mapper': 20}; those left out follow the preset's schedule
-        bs:int=32, # Batch size of all stages
+        bs:int=None, # Batch size of all stages; the schedule's by default
         seed:int=0, # Seed of the whole fit; the global random state is left alone
         checkpoint=None, # File that keeps each finished stage, so that the same call goes on after a kill
         cbs=None # fastai callbacks added to each stage's Learner
@@ -76,10 +82,10 @@ class NMVQGenerator:
             models = [self.tokenizer, self.prior][:list(LEARNERS).index(stage)]
             schedule = SCHEDULES[self.preset][stage]
             with isolated_rng(seed, self.device):                            # one a stage: a resumed fit draws what a whole one does
-                learn = learner(data, *models, preset=self.preset, settings=self.settings[stage], bs=bs, device=self.device, cbs=cbs)
+                learn = learner(data, *models, preset=self.preset, settings=self.settings[stage], bs=bs or schedule['bs'],
+                                device=self.device, cbs=cbs)
                 learn.model.to(self.device)
-                n_epoch = max(1, min(schedule['epochs'], round(schedule['max_steps'] / len(learn.dls.train))))
-                learn.fit_one_cycle(epochs.get(stage) or n_epoch, schedule['lr'])
+                learn.fit_one_cycle(epochs.get(stage) or _n_epochs(learn.dls.train, len(data), **schedule), schedule['lr'])
             self._adopt(learn)
             if checkpoint is not None: self.save(checkpoint)
         return self

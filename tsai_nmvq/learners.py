@@ -151,14 +151,17 @@ def _accuracy(band, logits, targets): return (logits[band].argmax(-1) == targets
 
 
 class TokenMasking(Callback):
-    "Hide tokens, and now and then the class, from the prior."
+    "Hide tokens, and now and then the class, from the prior; show it HF tokens of a share of the batch."
     order = 5
+    def __init__(self, hf_share): self.share = dict(lf=1., hf=hf_share)
+
     def before_batch(self):
         (lf, hf, y), model = self.xb, self.model
         tokens, masked, targets = dict(lf=lf, hf=hf), {}, {}
         for band in BANDS:
-            mask = random_mask(*tokens[band].shape, device=lf.device)
-            masked[band], targets[band] = tokens[band].masked_fill(mask, model.mask_id[band]), tokens[band][mask]
+            rows = tokens[band][:math.ceil(self.share[band] * len(lf))] if self.training else tokens[band]
+            mask = random_mask(*rows.shape, device=lf.device)
+            masked[band], targets[band] = rows.masked_fill(mask, model.mask_id[band]), rows[mask]
         if self.training: y = torch.where(torch.rand(y.shape, device=y.device) < model.p_uncond, model.null_class, y)
         self.learn.xb, self.learn.yb = (masked, y, lf), (targets,)
 
@@ -186,7 +189,7 @@ class PriorLearner(StageLearner):
                    *[Watch(f'{band}_accuracy', partial(_accuracy, band)) for band in BANDS]]
         super().__init__(_tensor_rows(rows), valid and _tensor_rows(self._token_rows(valid, model, spec)), spec, model, n_inp=3,
                          loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
-        self.add_cbs([TokenMasking(), *L(cbs)])
+        self.add_cbs([TokenMasking(model.hf_share), *L(cbs)])
 
     def _token_rows(self, data, model, spec=None):
         tokens = training_tokens(self.tokenizer, data)
@@ -213,17 +216,21 @@ class MapperLoss:
     'l1' is the paper's. It asks for the median of all series that fit an input, which is blurred: on 2000 series of FordA a mapper
     trained with L1 and 'stft' keeps 0.54 of the real energy of first differences, with all three terms 0.86 (FID 0.0063 and 0.0045,
     before the mapper 0.0074). 'texture' only asks that the same patterns occur as often and as strongly, at any place."""
-    WEIGHTS = {'l1': dict(l1=1.), 'l1+stft': dict(l1=1., stft=1.), 'l1+stft+texture': dict(l1=0.1, stft=0.3, texture=1.)}
+    WEIGHTS = {'l1': dict(l1=1.), 'l1+stft': dict(l1=1., stft=1.), 'l1+stft+texture': dict(l1=0.1, stft=0.3, texture=1.),
+               'l1+stft+texture+match': dict(l1=0.1, stft=0.3, texture=1., match=1.)}
 
     def __init__(self,
         std, # Deviation of each channel [c_in, 1], original units
         loss:str='l1' # One of `WEIGHTS`
     ):
         if loss not in self.WEIGHTS: raise ValueError(f"loss is {loss!r}, expected {' or '.join(map(repr, self.WEIGHTS))}")
-        self.std, self.weights = std, self.WEIGHTS[loss]
+        self.std, self.weights = std, dict(self.WEIGHTS[loss])
+        self.match = self.weights.pop('match', 0.)                           # of unpaired series: `PriorMatching` adds it
+
+    def standardised(self, x): return (x.as_subclass(Tensor) / self.std.to(x.device)).float()
 
     def __call__(self, x_map, x): # [bs, c_in, seq_len] twice, original units -> scalar
-        x_map, x = ((v / self.std.to(v.device)).float() for v in (x_map, x.as_subclass(Tensor)))
+        x_map, x = self.standardised(x_map), self.standardised(x)
         return sum(weight * LOSS_TERMS[term](x_map, x) for term, weight in self.weights.items())
 
 
@@ -238,16 +245,26 @@ def _magnitudes(x, n_fft):
     return torch.view_as_real(s).square().sum(-1).add(1e-8).sqrt()            # abs() has no gradient at 0
 
 
-def texture_loss(x_map, x, n_kernels=16, length=9, n_dilations=3): # L1 between pooled responses of each pair to fresh random kernels
-    total = 0.
+def texture_loss(x_map, x): # L1 between the textures of each pair
+    return F.l1_loss(*_textures(x_map, x))
+
+
+def matching_loss(x_map, x, y, spread=1.): # sliced Wasserstein distance between textures of two batches, both of classes y [bs]
+    "Unpaired: sorted, each feature of one batch is compared with that of the other. A random offset a class keeps classes apart."
+    textures = _textures(x_map, x)
+    offsets = spread * torch.randn(int(y.max()) + 1, textures[0].shape[1], device=x.device)[y]
+    return F.l1_loss(*((t + offsets).sort(0).values for t in textures))
+
+
+def _textures(*series, n_kernels=16, length=9, n_dilations=3): # pooled responses to fresh random kernels, of each [bs, n_features]
+    x, out = series[0], []
     for u in torch.rand(n_dilations).tolist():
         dilation = int(2 ** (u * math.log2(max(1, (x.shape[-1] - 1) / (length - 1)))))
         kernels = torch.randn(n_kernels, x.shape[1], length, device=x.device)
         kernels = kernels - kernels.mean((1, 2), keepdim=True)
         kernels, bias = kernels / kernels.norm(dim=(1, 2), keepdim=True), torch.rand(n_kernels, device=x.device) * 2 - 1
-        responses = (F.conv1d(v, kernels, bias, padding=length // 2 * dilation, dilation=dilation) for v in (x_map, x))
-        total = total + F.l1_loss(*map(_pooled, responses))
-    return total / n_dilations
+        out.append([_pooled(F.conv1d(v, kernels, bias, padding=length // 2 * dilation, dilation=dilation)) for v in series])
+    return [torch.cat(parts, 1) for parts in zip(*out)]
 
 
 def _pooled(h): # [bs, n_kernels, n] -> share above zero (softly), largest and root mean square response
@@ -264,8 +281,43 @@ class StochasticReconstruction(Callback):
         if self.learn.tau is None: self.learn.search_tau()
 
     def before_batch(self):
-        with torch.no_grad(): x_svq = self.learn.reconstruct(dict(zip(BANDS, self.xb)))
-        self.learn.xb, self.learn.x_svq = (x_svq,), x_svq
+        *latents, y = self.xb
+        with torch.no_grad(): x_svq = self.learn.reconstruct(dict(zip(BANDS, latents)))
+        self.learn.xb, self.learn.x_svq, self.learn.y_svq = (x_svq,), x_svq, y
+
+
+class PriorMatching(Callback):
+    """Map samples of the prior too, and ask that their textures be distributed as those of real series of the same classes.
+
+    Stochastic reconstructions are near the prior's samples, not the same: what the prior gets wrong shows in these alone."""
+    order, n = 6, 1024                                                       # after `StochasticReconstruction`
+    def before_fit(self):
+        learn = self.learn
+        if learn.prior is None: raise RuntimeError("matching needs the prior: MapperLearner(dls, tokenizer, prior), or another loss")
+        counts = torch.as_tensor(learn.spec.counts or (1,), dtype=torch.float)
+        per_class = (counts / counts.sum() * self.n).ceil().long()
+        device = _device(learn.prior)
+        y = torch.arange(len(per_class)).repeat_interleave(per_class).to(device)
+        if not learn.spec.vocab: y = torch.full_like(y, learn.prior.null_class)
+        self.x_gen = torch.cat([learn.tokenizer.decode(learn.prior.sample_tokens(part)) for part in y.split(ENCODE_ROWS)]).detach()
+        self.count = per_class.to(device)
+        self.first = self.count.cumsum(0) - self.count
+
+    def before_batch(self):
+        if not self.training: return
+        self.y = self.learn.y_svq
+        rows = self.first[self.y] + (torch.rand(len(self.y), device=self.y.device) * self.count[self.y]).long()
+        self.learn.xb = (torch.cat((self.learn.x_svq, self.x_gen[rows])),)
+
+    def after_pred(self):
+        if self.training: self.learn.pred, self.x_map = self.pred.chunk(2)
+
+    def after_loss(self):
+        if not self.training: return
+        loss = self.loss_func
+        match = matching_loss(loss.standardised(self.x_map), loss.standardised(self.yb[0]), self.y)
+        self.learn.loss_grad = self.loss_grad + loss.match * match
+        self.learn.loss = self.loss_grad.clone()
 
 
 class MapperLearner(StageLearner):
@@ -287,19 +339,20 @@ class MapperLearner(StageLearner):
         spec = data.spec
         held = held_back_rows(np.zeros(len(data), dtype=int) if data.y is None else data.y, held_back)
         self.data, self.held_back = data.subset(np.setdiff1d(np.arange(len(data)), held)), data.subset(held)
-        self.tokenizer, self.prior, self.tau, self.tau_table = tokenizer.eval(), prior and prior.eval(), tau, None
+        self.spec, self.tokenizer, self.prior, self.tau, self.tau_table = spec, tokenizer.eval(), prior and prior.eval(), tau, None
         model = model or NeuralMapper(spec.c_in, spec.n_classes, spec.seq_len, preset, **(settings or {}))
         model.scale.set(spec.mean, spec.std)
         loss_func = MapperLoss(model.scale.std, loss or ('l1' if preset == 'paper' else 'l1+stft+texture'))
         l1 = MapperLoss(model.scale.std)
         watched = [Watch('l1_before', lambda x_map, x: l1(self.x_svq, x)), Watch('l1_after', l1)]
-        super().__init__(self._latent_rows(self.data), valid and self._latent_rows(valid), spec, model, n_inp=2,
+        super().__init__(self._latent_rows(self.data), valid and self._latent_rows(valid), spec, model, n_inp=3,
                          loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
-        self.add_cbs([StochasticReconstruction(), *L(cbs)])
+        self.add_cbs([StochasticReconstruction(), *([PriorMatching()] if loss_func.match else []), *L(cbs)])
 
     def _latent_rows(self, data):
         latents = training_latents(self.tokenizer, data)
-        def rows(idx): return (*[latents[band][idx] for band in BANDS], data.series(idx).to(latents['lf'].device))
+        y = class_ids(data, self.spec, 0).to(latents['lf'].device)
+        def rows(idx): return (*[latents[band][idx] for band in BANDS], y[idx], data.series(idx).to(y.device))
         return rows, len(data)
 
     def reconstruct(self,
@@ -322,7 +375,7 @@ class MapperLearner(StageLearner):
         idx = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(seed))[:n].numpy()
         device = _device(self.tokenizer)
         generator = _generator(device, seed)
-        *latents, x = self.dls.train.rows(idx)
+        *latents, _, x = self.dls.train.rows(idx)
         latents = dict(zip(BANDS, latents))
         y = class_ids(self.data, self.spec, self.prior.null_class)[idx].to(device)
         features = RocketFeatures.fit(x, n_kernels=n_kernels).to(device)
@@ -350,7 +403,7 @@ class MapperLearner(StageLearner):
     ): # matplotlib axes [n]
         "Stochastic reconstructions of training series, and what the mapper makes of them."
         if self.tau is None: self.search_tau()
-        *latents, _ = self.dls.train.rows(range(min(n, len(self.data))))
+        *latents, _, _ = self.dls.train.rows(range(min(n, len(self.data))))
         self.model.eval()
         with torch.no_grad():
             x_svq = self.reconstruct(dict(zip(BANDS, latents)))
