@@ -17,8 +17,8 @@ import tsai_nmvq
 SOURCE = Path(__file__).parents[1]
 ORDER = [ # a module imports only modules above it
     'models.bands', 'models.layers', 'models.quantizer', 'models.tokenizer', 'models.schedule', 'models.prior', 'models.mapper',
-    'rng', 'files', 'data', 'metrics', 'plots', 'trial', 'learners', 'generator', 'augment', '_autoload', 'host', 'plugin', 'cli', 'all',
-    '__main__']
+    'rng', 'files', 'data', 'metrics', 'plots', 'trial', 'losses', 'learners', 'generator', 'augment', '_autoload', 'host', 'plugin', 'cli',
+    'all', '__main__']
 LAZY = {('_autoload', 'host')} # once tsai is asked for names
 MODULES = {'.'.join(path.relative_to(SOURCE/'tsai_nmvq').with_suffix('').parts): path
            for path in (SOURCE/'tsai_nmvq').rglob('*.py') if path.stem != '__init__'}

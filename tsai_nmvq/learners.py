@@ -15,6 +15,7 @@ from fastprogress.fastprogress import progress_bar
 from torch import Tensor
 
 from .data import SeriesData, stage_dls
+from .losses import MapperLoss
 from .metrics import RocketFeatures, frechet_distance
 from .models.bands import BANDS
 from .models.mapper import NeuralMapper
@@ -25,7 +26,7 @@ from .models.tokenizer import VQTokenizer
 from .plots import plot_pairs, plot_tau
 from .trial import held_back_rows
 
-__all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'MapperLoss', 'TAU_GRID', 'class_ids', 'training_latents',
+__all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'TAU_GRID', 'class_ids', 'training_latents',
            'training_tokens']
 
 ENCODE_ROWS = 256
@@ -210,70 +211,6 @@ class PriorLearner(StageLearner):
 
 # Stage 3
 
-class MapperLoss:
-    """A weighted sum of differences between mapped and real series, in standardised units.
-
-    'l1' is the paper's. It asks for the median of all series that fit an input, which is blurred: on 2000 series of FordA a mapper
-    trained with L1 and 'stft' keeps 0.54 of the real energy of first differences, with all three terms 0.86 (FID 0.0063 and 0.0045,
-    before the mapper 0.0074). 'texture' only asks that the same patterns occur as often and as strongly, at any place."""
-    WEIGHTS = {'l1': dict(l1=1.), 'l1+stft': dict(l1=1., stft=1.), 'l1+stft+texture': dict(l1=0.1, stft=0.3, texture=1.),
-               'l1+stft+texture+match': dict(l1=0.1, stft=0.3, texture=1., match=1.)}
-
-    def __init__(self,
-        std, # Deviation of each channel [c_in, 1], original units
-        loss:str='l1' # One of `WEIGHTS`
-    ):
-        if loss not in self.WEIGHTS: raise ValueError(f"loss is {loss!r}, expected {' or '.join(map(repr, self.WEIGHTS))}")
-        self.std, self.weights = std, dict(self.WEIGHTS[loss])
-        self.match = self.weights.pop('match', 0.)                           # of unpaired series: `PriorMatching` adds it
-
-    def standardised(self, x): return (x.as_subclass(Tensor) / self.std.to(x.device)).float()
-
-    def __call__(self, x_map, x): # [bs, c_in, seq_len] twice, original units -> scalar
-        x_map, x = self.standardised(x_map), self.standardised(x)
-        return sum(weight * LOSS_TERMS[term](x_map, x) for term, weight in self.weights.items())
-
-
-def stft_loss(x_map, x, n_ffts=(8, 16, 32, 64)): # L1 between magnitudes, at every scale up to half the series
-    sizes = [n for n in n_ffts if n <= x.shape[-1] // 2]
-    return sum(F.l1_loss(_magnitudes(x_map, n), _magnitudes(x, n)) for n in sizes) / len(sizes)
-
-
-def _magnitudes(x, n_fft):
-    window = torch.hann_window(n_fft, device=x.device)
-    s = torch.stft(x.flatten(0, 1), n_fft, n_fft // 4, window=window, normalized=True, return_complex=True)
-    return torch.view_as_real(s).square().sum(-1).add(1e-8).sqrt()            # abs() has no gradient at 0
-
-
-def texture_loss(x_map, x): # L1 between the textures of each pair
-    return F.l1_loss(*_textures(x_map, x))
-
-
-def matching_loss(x_map, x, y, spread=1.): # sliced Wasserstein distance between textures of two batches, both of classes y [bs]
-    "Unpaired: sorted, each feature of one batch is compared with that of the other. A random offset a class keeps classes apart."
-    textures = _textures(x_map, x)
-    offsets = spread * torch.randn(int(y.max()) + 1, textures[0].shape[1], device=x.device)[y]
-    return F.l1_loss(*((t + offsets).sort(0).values for t in textures))
-
-
-def _textures(*series, n_kernels=16, length=9, n_dilations=3): # pooled responses to fresh random kernels, of each [bs, n_features]
-    x, out = series[0], []
-    for u in torch.rand(n_dilations).tolist():
-        dilation = int(2 ** (u * math.log2(max(1, (x.shape[-1] - 1) / (length - 1)))))
-        kernels = torch.randn(n_kernels, x.shape[1], length, device=x.device)
-        kernels = kernels - kernels.mean((1, 2), keepdim=True)
-        kernels, bias = kernels / kernels.norm(dim=(1, 2), keepdim=True), torch.rand(n_kernels, device=x.device) * 2 - 1
-        out.append([_pooled(F.conv1d(v, kernels, bias, padding=length // 2 * dilation, dilation=dilation)) for v in series])
-    return [torch.cat(parts, 1) for parts in zip(*out)]
-
-
-def _pooled(h): # [bs, n_kernels, n] -> share above zero (softly), largest and root mean square response
-    return torch.cat(((4 * h).sigmoid().mean(-1), h.logsumexp(-1), h.square().mean(-1).add(1e-4).sqrt()), 1)
-
-
-LOSS_TERMS = dict(l1=F.l1_loss, stft=stft_loss, texture=texture_loss)
-
-
 class StochasticReconstruction(Callback):
     "Turn latents into stochastically quantised reconstructions X̃'_τ, paired with their series. [arXiv 2501.17553, Eq. 3.1b]"
     order = 5
@@ -286,27 +223,27 @@ class StochasticReconstruction(Callback):
         self.learn.xb, self.learn.x_svq, self.learn.y_svq = (x_svq,), x_svq, y
 
 
-class PriorMatching(Callback):
-    """Map samples of the prior too, and ask that their textures be distributed as those of real series of the same classes.
+class UnpairedTerms(Callback):
+    """Map samples of the prior too, and add the loss's unpaired terms: they compare them with the real series of the batch.
 
-    Stochastic reconstructions are near the prior's samples, not the same: what the prior gets wrong shows in these alone."""
+    Stochastic reconstructions are near the prior's samples, not the same: what the prior gets wrong shows in its samples alone."""
     order, n = 6, 1024                                                       # after `StochasticReconstruction`
     def before_fit(self):
         learn = self.learn
-        if learn.prior is None: raise RuntimeError("matching needs the prior: MapperLearner(dls, tokenizer, prior), or another loss")
-        counts = torch.as_tensor(learn.spec.counts or (1,), dtype=torch.float)
-        per_class = (counts / counts.sum() * self.n).ceil().long()
-        device = _device(learn.prior)
-        y = torch.arange(len(per_class)).repeat_interleave(per_class).to(device)
-        if not learn.spec.vocab: y = torch.full_like(y, learn.prior.null_class)
-        self.x_gen = torch.cat([learn.tokenizer.decode(learn.prior.sample_tokens(part)) for part in y.split(ENCODE_ROWS)]).detach()
-        self.count = per_class.to(device)
-        self.first = self.count.cumsum(0) - self.count
+        if learn.prior is None:
+            raise RuntimeError(f"{' and '.join(learn.loss_func.unpaired)} in the loss need the prior: MapperLearner(dls, tokenizer, prior)")
+        shares = torch.as_tensor(learn.spec.proportions if learn.spec.vocab else [1.])
+        counts = (shares * self.n).ceil().long().to(_device(learn.prior))
+        ids = torch.arange(len(counts), device=counts.device) if learn.spec.vocab else counts.new_tensor([learn.prior.null_class])
+        self.x_gen = torch.cat([learn.tokenizer.decode(learn.prior.sample_tokens(y))
+                                for y in ids.repeat_interleave(counts).split(ENCODE_ROWS)]).detach()
+        self.count, self.first = counts, counts.cumsum(0) - counts
+        learn.loss_func.start(learn.spec, counts.device)
 
     def before_batch(self):
         if not self.training: return
-        self.y = self.learn.y_svq
-        rows = self.first[self.y] + (torch.rand(len(self.y), device=self.y.device) * self.count[self.y]).long()
+        y = self.y = self.learn.y_svq
+        rows = self.first[y] + (torch.rand(len(y), device=y.device) * self.count[y]).long()
         self.learn.xb = (torch.cat((self.learn.x_svq, self.x_gen[rows])),)
 
     def after_pred(self):
@@ -314,9 +251,7 @@ class PriorMatching(Callback):
 
     def after_loss(self):
         if not self.training: return
-        loss = self.loss_func
-        match = matching_loss(loss.standardised(self.x_map), loss.standardised(self.yb[0]), self.y)
-        self.learn.loss_grad = self.loss_grad + loss.match * match
+        self.learn.loss_grad = self.loss_grad + self.loss_func.of_unpaired(self.x_map, self.yb[0], self.y)
         self.learn.loss = self.loss_grad.clone()
 
 
@@ -347,7 +282,7 @@ class MapperLearner(StageLearner):
         watched = [Watch('l1_before', lambda x_map, x: l1(self.x_svq, x)), Watch('l1_after', l1)]
         super().__init__(self._latent_rows(self.data), valid and self._latent_rows(valid), spec, model, n_inp=3,
                          loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
-        self.add_cbs([StochasticReconstruction(), *([PriorMatching()] if loss_func.match else []), *L(cbs)])
+        self.add_cbs([StochasticReconstruction(), *([UnpairedTerms()] if loss_func.unpaired else []), *L(cbs)])
 
     def _latent_rows(self, data):
         latents = training_latents(self.tokenizer, data)
