@@ -421,6 +421,58 @@ def test_search_tau_finds_the_temperature_of_the_samples(dls, sharp_tokenizer, p
     assert learn.tau == grid[place] == table.tau[table.fid.argmin()]
 
 
+def test_refinement_looks_in_the_gaps_beside_the_best(dls, sharp_tokenizer):
+    prior = SVQPrior(sharp_tokenizer, SeriesData.from_dls(dls).series(range(50)), 3.)
+    learn = MapperLearner(dls, sharp_tokenizer, prior, settings=SETTINGS['mapper'])
+    coarse = learn.search_tau((0., 0.01, 100.), n=100, n_kernels=100)
+    fine = learn.search_tau((0., 0.01, 100.), refine=3, n=100, n_kernels=100)
+    assert {0., 0.01, 100.} < set(fine.tau) and fine.tau.is_monotonic_increasing and 4 < len(fine) <= 9
+    assert fine.fid.min() < coarse.fid.min() and 0.1 < learn.tau < 50 and learn.tau == fine.tau[fine.fid.idxmin()]
+
+
+class TwoTempered(SVQPrior):
+    "A prior whose samples are stochastic reconstructions of a class's own series, at a temperature of its own."
+    def __init__(self, tokenizer, x, y, tau):
+        super().__init__(tokenizer, x, tau)
+        self.y = y
+    def sample_tokens(self, y, generator=None):
+        scores = torch.rand(len(y), len(self.y), generator=generator).masked_fill(y[:, None] != self.y, -1)
+        return self.tokenizer.encode(self.x[scores.argmax(1)], self.tau[y], generator)
+
+
+def test_each_class_can_have_its_own_temperature(dls, sharp_tokenizer):
+    data, tau = SeriesData.from_dls(dls), torch.tensor([0., 100.])
+    prior = TwoTempered(sharp_tokenizer, data.series(range(50)), torch.as_tensor(data.y), tau)
+    learn = MapperLearner(dls, sharp_tokenizer, prior, settings=SETTINGS['mapper'], per_class=True, held_back=0., min_steps=8)
+    table = learn.search_tau((0., 1., 100.), n=300, n_kernels=200)
+    assert learn.class_tau.tolist() == tau.tolist() and list(table.columns) == ['tau', 'fid', *data.spec.vocab]
+    learn.add_cb(kept := Kept('xb', 'yb', 'y_svq'))
+    learn.fit_one_cycle(1, 1e-3)
+    b = kept.batches[0]
+    exact = sharp_tokenizer.decode(sharp_tokenizer.encode(b.yb[0]))
+    off = (b.xb[0] - exact).abs().mean((1, 2))
+    assert (off[b.y_svq == 0] < 1e-4).all() and (off[b.y_svq == 1] > 1e-3).all()
+
+
+def test_tau_can_fall_over_the_tokens_of_a_band(dls, sharp_tokenizer):
+    x = SeriesData.from_dls(dls).series(range(50))
+    latents = sharp_tokenizer.latents(x)
+    nearest = sharp_tokenizer.quantize(latents)
+    asked = {}
+    def quantizer(band): # keeps the temperatures it is asked for
+        def tokens(z, tau, generator):
+            asked[band] = tau
+            return nearest[band]
+        return SimpleNamespace(tokens=tokens)
+    learn = make('mapper', dls, sharp_tokenizer, falling=True, tau=1.)
+    learn.tokenizer = SimpleNamespace(decode=lambda tokens: tokens, quantizers={band: quantizer(band) for band in BANDS})
+    learn.reconstruct(latents, torch.arange(50.))
+    for band, z in latents.items():
+        n = z.shape[1]
+        assert torch.allclose(asked[band].sort(1).values, torch.arange(50.)[:, None] * torch.linspace(0, 2, n), atol=1e-4)
+        assert not torch.equal(asked[band][1].argsort(), asked[band][2].argsort())
+
+
 def test_search_tau_gives_the_same_table_for_the_same_seed(learner):
     a, b, c = (learner('mapper').search_tau((0., 0.5), n=30, n_kernels=30, seed=seed) for seed in (1, 1, 2))
     assert a.equals(b) and not a.equals(c)

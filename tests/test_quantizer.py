@@ -103,6 +103,14 @@ def test_svq_takes_one_tau_a_row():
     for row in (1, 2): assert_drawn_with(softmax_of(z, codebook, tau[row].item()), frequencies(tokens[row], 9))
 
 
+def test_svq_takes_one_tau_a_token():
+    codebook, z = torch.randn(9, 3), torch.randn(3)
+    tau = torch.tensor([0., 0.5, 5.])
+    tokens = svq_sample(z.expand(N_DRAWS, 3, 3), codebook, tau.expand(N_DRAWS, 3))
+    assert (tokens[:, 0] == (z - codebook).square().sum(-1).argmin()).all()
+    for place in (1, 2): assert_drawn_with(softmax_of(z, codebook, tau[place].item()), frequencies(tokens[:, place], 9))
+
+
 @pytest.mark.parametrize('tau', [None, 0.1, 100., torch.tensor([0., 0.1, 1e6])])
 def test_codes_that_are_not_allowed_are_never_drawn(tau):
     allowed = torch.arange(20) % 5 == 3
@@ -116,7 +124,7 @@ def test_negative_or_missing_tau_is_refused(tau):
     with pytest.raises(ValueError, match=r'tau is .*expected 0 or more'): svq_sample(torch.randn(2, 3, 4), torch.randn(5, 4), tau)
 
 
-@pytest.mark.parametrize('tau', [torch.ones(3), torch.ones(2, 3)])
+@pytest.mark.parametrize('tau', [torch.ones(3), torch.ones(3, 2), torch.ones(2, 1), torch.ones(2, 3, 5)])
 def test_tau_of_another_shape_is_refused(tau):
     with pytest.raises(ValueError, match=r'tau has shape .* one a row \[2\]'): svq_sample(torch.randn(2, 3, 4), torch.randn(5, 4), tau)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .data import SeriesData, stage_dls
 from .losses import MapperLoss
-from .metrics import RocketFeatures, frechet_distance
+from .metrics import RocketFeatures, conditional_fid, frechet_distance
 from .models.bands import BANDS
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
@@ -219,7 +219,8 @@ class StochasticReconstruction(Callback):
 
     def before_batch(self):
         *latents, y = self.xb
-        with torch.no_grad(): x_svq = self.learn.reconstruct(dict(zip(BANDS, latents)))
+        class_tau = self.learn.class_tau
+        with torch.no_grad(): x_svq = self.learn.reconstruct(dict(zip(BANDS, latents)), None if class_tau is None else class_tau[y])
         self.learn.xb, self.learn.x_svq, self.learn.y_svq = (x_svq,), x_svq, y
 
 
@@ -264,6 +265,8 @@ class MapperLearner(StageLearner):
         preset:str='fast', # 'fast' or 'paper'
         model:NeuralMapper=None, # A mapper of your own; made from the preset by default
         tau:float=None, # SVQ temperature; searched for by default
+        per_class:bool=False, # Search a τ for each class
+        falling:bool=False, # Let τ fall from twice its value to 0 over the tokens of a band, in random order, as over decoding steps
         loss:str=None, # One of `MapperLoss.WEIGHTS`; the paper's 'l1' for preset 'paper', else 'l1+stft+texture'
         cbs=None, # Callbacks besides the stage's own
         settings:dict=None, # Settings that replace the preset's, see `MAPPER_PRESETS`
@@ -275,6 +278,7 @@ class MapperLearner(StageLearner):
         held = held_back_rows(np.zeros(len(data), dtype=int) if data.y is None else data.y, held_back)
         self.data, self.held_back = data.subset(np.setdiff1d(np.arange(len(data)), held)), data.subset(held)
         self.spec, self.tokenizer, self.prior, self.tau, self.tau_table = spec, tokenizer.eval(), prior and prior.eval(), tau, None
+        self.per_class, self.falling, self.class_tau = per_class, falling, None
         model = model or NeuralMapper(spec.c_in, spec.n_classes, spec.seq_len, preset, **(settings or {}))
         model.scale.set(spec.mean, spec.std)
         loss_func = MapperLoss(model.scale.std, loss or ('l1' if preset == 'paper' else 'l1+stft+texture'))
@@ -292,19 +296,26 @@ class MapperLearner(StageLearner):
 
     def reconstruct(self,
         latents:dict, # {band: z [bs, n_tokens, codebook_dim]}
-        tau:float=None, # SVQ temperature; the learner's by default
+        tau:float|Tensor=None, # SVQ temperature, one number or one a row [bs]; the learner's by default
         generator:torch.Generator=None # Source of randomness
     ) -> Tensor: # X̃'_τ [bs, c_in, seq_len], original units
         "Stochastically quantised reconstructions of series, from their latents."
-        return self.tokenizer.decode(self.tokenizer.quantize(latents, self.tau if tau is None else tau, generator))
+        tau = self.tau if tau is None else tau
+        def of_tokens(z): # τ of each token, or as it is
+            if not self.falling: return tau
+            place = torch.rand(z.shape[:2], device=z.device, generator=generator).argsort(1) / max(1, z.shape[1] - 1)
+            return torch.as_tensor(tau, device=z.device).view(-1, 1) * 2 * (1 - place)
+        return self.tokenizer.decode({band: self.tokenizer.quantizers[band].tokens(z, of_tokens(z), generator)
+                                      for band, z in latents.items()})
 
     @torch.no_grad()
     def search_tau(self,
         tau_grid:tuple=TAU_GRID, # Temperatures to try, in squared latent distance; 0 is the nearest code
+        refine:int=0, # Times to try the geometric means of the best and its neighbours as well
         n:int=512, # Prior samples, and training series at most
         seed:int=0, # Seed of all draws
         n_kernels:int=1000 # ROCKET kernels of the FID
-    ) -> pd.DataFrame: # Columns tau, fid; the smallest FID is the learner's `tau` from now on
+    ) -> pd.DataFrame: # Columns tau, fid, with `per_class` one a label; the smallest FID is the learner's `tau` from now on
         "τ* = argmin FID(X̂, X̃'_τ): the temperature whose reconstructions look like the prior's samples X̂. [arXiv 2501.17553, Alg. 1]"
         if self.prior is None: raise RuntimeError("search_tau needs the prior: MapperLearner(dls, tokenizer, prior), or pass tau=")
         idx = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(seed))[:n].numpy()
@@ -313,17 +324,27 @@ class MapperLearner(StageLearner):
         *latents, _, x = self.dls.train.rows(idx)
         latents = dict(zip(BANDS, latents))
         y = class_ids(self.data, self.spec, self.prior.null_class)[idx].to(device)
+        y_gen = y.repeat(-(-n // len(y)))[:n]
         features = RocketFeatures.fit(x, n_kernels=n_kernels).to(device)
         x_gen = features(torch.cat([self.tokenizer.decode(self.prior.sample_tokens(part, generator=generator))
-                                    for part in y.repeat(-(-n // len(y)))[:n].split(ENCODE_ROWS)]))
-        rows = []
-        for tau in progress_bar(tau_grid, leave=False):
-            x_svq = torch.cat([self.reconstruct(dict(zip(BANDS, z)), tau, generator)
-                               for z in zip(*[latents[band].split(ENCODE_ROWS) for band in BANDS])])
-            rows.append((tau, float(frechet_distance(x_gen, features(x_svq)))))
-        self.tau_table = pd.DataFrame(rows, columns=['tau', 'fid'])
-        self.tau = float(self.tau_table.loc[self.tau_table.fid.idxmin(), 'tau'])
+                                    for part in y_gen.split(ENCODE_ROWS)]))
+        def fids(tau):
+            x_svq = features(torch.cat([self.reconstruct(dict(zip(BANDS, z)), tau, generator)
+                                        for z in zip(*[latents[band].split(ENCODE_ROWS) for band in BANDS])]))
+            row = dict(tau=tau, fid=frechet_distance(x_gen, x_svq))
+            return {**row, **conditional_fid(x_gen, y_gen, x_svq, y, per_class=True)} if self._by_class else row
+        table = pd.DataFrame([fids(tau) for tau in progress_bar(tau_grid, leave=False)])
+        for _ in range(refine):
+            table = pd.concat([table, pd.DataFrame([fids(tau) for tau in _between(table)])], ignore_index=True).sort_values('tau')
+        self.tau = float(table.tau[table.fid.idxmin()])
+        if self._by_class:                                                   # classes without two series on both sides go by the whole
+            self.class_tau = torch.full((self.spec.n_classes,), self.tau, device=device)
+            for i in table.columns[2:]: self.class_tau[i] = float(table.tau[table[i].idxmin()])
+        self.tau_table = table.rename(columns=dict(enumerate(self.spec.vocab))).reset_index(drop=True)
         return self.tau_table
+
+    @property
+    def _by_class(self): return self.per_class and bool(self.spec.vocab)
 
     def show_tau(self,
         ax=None # matplotlib axes; made by default
@@ -384,6 +405,13 @@ def class_ids(
     "Class ids by name."
     if data.y is None or not spec.vocab: return torch.full((len(data),), null_class)
     return torch.as_tensor(spec.to_ids(data.spec.to_labels(data.y)))
+
+
+def _between(table): # temperatures beside the best one, in the middle of the gaps to its neighbours
+    taus = sorted(table.tau)
+    i = taus.index(table.tau[table.fid.idxmin()])
+    gaps = zip(taus[max(0, i - 1):i + 1], taus[max(0, i - 1) + 1:i + 2])
+    return [math.sqrt(low * high) if low else high / 2 for low, high in gaps]
 
 
 def _splits_of(dls): # -> training SeriesData, validation SeriesData or None

@@ -38,7 +38,7 @@ def _invert(cdf, u): # [..., K], [..., 1] -> (first id whose cdf is above u, how
 def svq_sample(
     z:Tensor, # Latents [bs, n_tokens, codebook_dim], float
     codebook:Tensor, # Code vectors e_k [codebook_size, codebook_dim]
-    tau:float|Tensor|None=None, # Temperature, squared latent distance, >= 0: one, or one a row [bs]; None or 0 picks the nearest code
+    tau:float|Tensor|None=None, # Temperature, squared latent distance, >= 0: one, one a row [bs] or token [bs, n_tokens]; None, 0: nearest
     allowed:Tensor=None, # Codes that may be drawn [codebook_size], bool; all by default
     generator:torch.Generator=None # Source of randomness on the device of `z`
 ) -> Tensor: # Token ids [bs, n_tokens], int64 in [0, codebook_size)
@@ -46,10 +46,10 @@ def svq_sample(
     distance = _squared_distance(z, codebook, allowed)
     if tau is None: return distance.argmin(-1)
     tau = torch.as_tensor(tau, dtype=distance.dtype, device=distance.device)
-    if tau.ndim > 1 or (tau.ndim == 1 and len(tau) != len(z)):
-        raise ValueError(f"tau has shape {tuple(tau.shape)}, expected one number or one a row [{len(z)}]")
+    if tau.shape not in ((), z.shape[:1], z.shape[:2]):
+        raise ValueError(f"tau has shape {tuple(tau.shape)}, expected one number, one a row [{len(z)}] or one a token {list(z.shape[:2])}")
     if not (tau >= 0).all(): raise ValueError(f"tau is {tau.tolist()}, expected 0 or more (0 or None picks the nearest code)")
-    nearest, tau = distance.argmin(-1), tau.view(-1, 1, 1)
+    nearest, tau = distance.argmin(-1), tau.view(len(tau) if tau.ndim else 1, -1, 1)
     safe = tau.clamp(torch.finfo(distance.dtype).tiny, torch.finfo(distance.dtype).max)
     drawn = draw_ids(((distance.amin(-1, keepdim=True) - distance) / safe).exp(), generator)
     return torch.where(tau.squeeze(-1) > 0, drawn, nearest)

@@ -1,0 +1,98 @@
+"""Which temperature and which mapper: variants of stage 3 on stages 1 and 2 that `fidelity.py` has learnt.
+
+    python benchmarks/stage3.py DEST FOLDER --what tau        # how near each way to choose τ brings reconstructions to the prior's samples
+    python benchmarks/stage3.py DEST FOLDER --what mapper     # losses and networks
+"""
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from bench import keep
+from fastcore.script import call_parse
+from fidelity import parts_of
+
+from tsai_nmvq.data import SeriesData
+from tsai_nmvq.files import written_aside
+from tsai_nmvq.generator import SCHEDULES, NMVQGenerator
+from tsai_nmvq.learners import MapperLearner
+from tsai_nmvq.losses import MapperLoss
+from tsai_nmvq.metrics import RocketFeatures, conditional_fid, fid
+from tsai_nmvq.models.bands import BANDS
+from tsai_nmvq.models.mapper import MAPPER_PRESETS
+from tsai_nmvq.rng import isolated_rng
+
+DATA = 'GunPoint,OSULeaf,SwedishLeaf,ItalyPowerDemand,ECG200,CBF'
+TAUS = {"paper's grid": dict(tau_grid=(0.1, 0.5, 1., 2., 4.)), 'grid': {}, 'grid, refined twice': dict(refine=2),
+        'a τ a class': dict(per_class=True), 'falling': dict(falling=True)}
+MAPPERS = {**{loss: dict(loss=loss) for loss in MapperLoss.WEIGHTS}, 'l1+stft+texture, no noise': dict(settings=dict(noise_channels=0)),
+           'l1+stft+texture, not residual': dict(settings=dict(residual=False)),
+           "l1, the paper's network": dict(loss='l1', settings=MAPPER_PRESETS['paper'])}
+
+
+def temperatures(gen, X, y, splits, seed, n=512): # -> {way: FID between fresh samples and fresh reconstructions}
+    "Search with one seed, score with another: more temperatures always find a smaller FID on the draws that they were chosen by."
+    data, out = SeriesData.from_arrays(X, y, splits), {}
+    for way, options in TAUS.items():
+        search = {k: v for k, v in options.items() if k in ('tau_grid', 'refine')}
+        learn = MapperLearner(data, gen.tokenizer, gen.prior, preset=gen.preset, device=gen.device, held_back=0.,
+                              **{k: v for k, v in options.items() if k not in search})
+        with learn.no_bar(): learn.search_tau(**search, seed=seed)
+        generator = torch.Generator(gen.device).manual_seed(seed + 1)
+        *latents, ids, x = learn.dls.train.rows(np.random.default_rng(seed + 1).permutation(len(data))[:n])
+        features = RocketFeatures.fit(x, seed=seed + 1)
+        x_gen = features(gen.sample_ids(ids, generator, mapped=False))
+        tau = learn.tau if learn.class_tau is None else learn.class_tau[ids]
+        with torch.no_grad(): x_svq = features(learn.reconstruct(dict(zip(BANDS, latents)), tau, generator))
+        out[way] = dict(FID=fid(x_gen, x_svq), cFID=conditional_fid(x_gen, ids, x_svq, ids), tau=learn.tau)
+    return out
+
+
+def mappers(gen, X, y, splits, seed): # -> {name: scores after the mapper}
+    "Train each for the same number of steps and score it everywhere, its trial notwithstanding."
+    data, out = SeriesData.from_arrays(X, y, splits), {}
+    schedule, tau = SCHEDULES[gen.preset]['mapper'], None
+    for name, options in MAPPERS.items():
+        with isolated_rng(seed, gen.device):
+            learn = MapperLearner(data, gen.tokenizer, gen.prior, preset=gen.preset, device=gen.device, tau=tau, **options)
+            epochs = max(1, min(schedule['epochs'], round(schedule['max_steps'] / len(learn.dls.train))))
+            with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, schedule['lr'])
+        gen.mapper, gen.trial, tau = learn.model.eval(), None, learn.tau
+        scores = gen.evaluate(X, y, splits, n_draws=int(np.clip(1000 // len(data), 1, 3)), seed=seed)
+        out.setdefault('none', scores.loc['before mapper'].to_dict())
+        out[name] = scores.loc['after mapper'].to_dict()
+    return out
+
+
+WHAT = dict(tau=(temperatures, 'Temperatures: distance of reconstructions to samples of the prior'), mapper=(mappers, 'Mappers'))
+
+
+@call_parse
+def main(
+    path:str, # Folder that holds data/UCR
+    work:str, # Folder of `fidelity.py`
+    what:str='tau', # 'tau' or 'mapper'
+    data:str=DATA, # Data sets, with commas
+    split:str='paper', # As in `fidelity.py`
+    seed:int=0, # Seed of everything
+    cap:int=2000, # Series in each part at most
+    threads:int=2 # PyTorch's threads
+):
+    "Compare variants of stage 3."
+    torch.set_num_threads(threads)
+    measure, title = WHAT[what]
+    rows = []
+    for name in data.split(','):
+        done = Path(work) / f'{what}_{split}_{name}_{seed}.json'
+        if not done.exists():
+            gen = NMVQGenerator.load(Path(work) / f'fast_{split}_{name}_{seed}.nmvq', 'cpu')
+            found = measure(gen, *parts_of(name, path, split, seed, cap), seed)
+            with written_aside(done) as aside: aside.write_text(json.dumps(found))
+        rows += [dict(data=name, variant=variant, **scores) for variant, scores in json.loads(done.read_text()).items()]
+        print(pd.DataFrame(rows[-len(MAPPERS) - 1:]).round(4).to_string(), flush=True)
+    table = pd.DataFrame(rows)
+    means = table.drop(columns='data').groupby('variant', sort=False).mean().reset_index()
+    means.insert(0, 'data', 'mean')
+    keep(f'stage3_{what}', pd.concat([table, means]), title, f'python benchmarks/stage3.py DEST FOLDER --what {what} --data {data}',
+         f"Default preset, {split} split, seed {seed}.")
