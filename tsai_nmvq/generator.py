@@ -21,7 +21,7 @@ from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
 from .plots import plot_features, plot_series
 from .rng import isolated_rng
-from .trial import MapperTrial
+from .trial import MapperTrial, nearest_is
 
 __all__ = ['NMVQGenerator', 'SCHEDULES']
 
@@ -111,18 +111,19 @@ class NMVQGenerator:
         if stage == 'mapper': self.tau, self.tau_table, self.trial = learn.tau, learn.tau_table, self._try_mapper(learn)
 
     @torch.no_grad()
-    def _try_mapper(self, learn, n=512, seed=0):
-        held = learn.held_back
-        if not len(held): return MapperTrial()
+    def _try_mapper(self, learn, n=640, most=2048, seed=0):
+        if not len(learn.held_back): return MapperTrial()
         generator = self._generator(seed)
         ids = self._ids(n, None, generator)
         before = self.sample_ids(ids, generator, mapped=False)
         after = torch.cat([self.mapper(part, generator) for part in before.split(self._part_rows)])
-        labels = [self.spec.to_labels(v) if self.spec.vocab else None for v in (held.y, ids.cpu().numpy())]
-        idx = torch.randperm(len(learn.data), generator=torch.Generator().manual_seed(seed))[:n].numpy()
-        features = RocketFeatures.fit(learn.data.series(idx), seed=seed).to(self.device)
-        x = torch.cat(list(held.chunks())).to(self.device)
-        return MapperTrial.run(x, labels[0], before, after, labels[1], features)
+        rows = np.random.default_rng(seed).permutation(len(learn.data))[:most]
+        seen, held = (torch.cat([chunk.to(self.device) for chunk in data.chunks()]) for data in (learn.data.subset(rows), learn.held_back))
+        # The prior has seen held-back series, and may copy them; the mapper has not
+        fresh = ~nearest_is(before, seen, held) if len(learn.data) <= most else torch.ones_like(ids, dtype=torch.bool)
+        labels = [self.spec.to_labels(v) if self.spec.vocab else None for v in (learn.held_back.y, ids[fresh].cpu().numpy())]
+        features = RocketFeatures.fit(seen[:n], seed=seed).to(self.device)
+        return MapperTrial.run(held, labels[0], before[fresh], after[fresh], labels[1], features)
 
     def _resume(self, checkpoint, spec):
         if checkpoint is None or not Path(checkpoint).exists():

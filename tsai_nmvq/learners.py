@@ -26,7 +26,7 @@ from .models.tokenizer import VQTokenizer
 from .plots import plot_pairs, plot_tau
 from .trial import held_back_rows
 
-__all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'TAU_GRID', 'class_ids', 'training_latents',
+__all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'FIDMetric', 'TAU_GRID', 'class_ids', 'training_latents',
            'training_tokens']
 
 ENCODE_ROWS = 256
@@ -84,6 +84,32 @@ class CodeUsage(Metric):
     def name(self): return f'{self.band}_{self.what}'
 
 
+class FIDMetric(Metric):
+    """FID of what a stage makes of the validation series against these series. For a Learner's `metrics`.
+
+    The tokenizer makes reconstructions, the prior samples of the same classes, the mapper mapped stochastic reconstructions."""
+    def __init__(self,
+        n_kernels:int=500 # ROCKET kernels
+    ):
+        self.n_kernels = n_kernels
+
+    def reset(self): self.features, self.real, self.made = None, [], []
+
+    def accumulate(self, learn):
+        if learn.training: return
+        real, made = learn.real_and_made()
+        if self.features is None:
+            self.features = RocketFeatures(*real.shape[1:], self.n_kernels).to(real.device)
+            self.features.standardize.set(learn.spec.mean, learn.spec.std)
+        self.real.append(self.features(real)), self.made.append(self.features(made))
+
+    @property
+    def value(self): return frechet_distance(torch.cat(self.real), torch.cat(self.made)) if self.real else None
+
+    @property
+    def name(self): return 'fid'
+
+
 # Stage 1
 
 def tokenizer_loss(out, x): # MSE on LF, L1 on HF, commitment [arXiv 2303.04743, Eq. 4]
@@ -128,6 +154,8 @@ class TokenizerLearner(StageLearner):
                          **{'metrics': watched, **_with_device(kwargs, dls)})
         self.add_cbs([CodeCensus(), *L(cbs)])
 
+    def real_and_made(self): return self.y, self.pred['x']
+
     def show_results(self,
         n:int=4, # Series to show
         axs=None # matplotlib axes [n]; made by default
@@ -159,6 +187,7 @@ class TokenMasking(Callback):
     def before_batch(self):
         (lf, hf, y), model = self.xb, self.model
         tokens, masked, targets = dict(lf=lf, hf=hf), {}, {}
+        self.learn.tokens = tokens
         for band in BANDS:
             rows = tokens[band][:math.ceil(self.share[band] * len(lf))] if self.training else tokens[band]
             mask = random_mask(*rows.shape, device=lf.device)
@@ -195,6 +224,11 @@ class PriorLearner(StageLearner):
     def _token_rows(self, data, model, spec=None):
         tokens = training_tokens(self.tokenizer, data)
         return (*[tokens[band] for band in BANDS], class_ids(data, spec or data.spec, model.null_class).to(tokens['lf'].device))
+
+    def real_and_made(self):
+        y = self.xb[1]
+        made = self.model.sample_tokens(y, generator=_generator(y.device, 0))
+        return tuple(self.tokenizer.decode(tokens) for tokens in (self.tokens, made))
 
     def show_results(self,
         n:int=4, # Series to show
@@ -352,6 +386,8 @@ class MapperLearner(StageLearner):
         "FID between prior samples and reconstructions against τ."
         if self.tau_table is None: raise RuntimeError("no search has been run: call search_tau() first")
         return plot_tau(self.tau_table, self.tau, ax)
+
+    def real_and_made(self): return self.y, self.pred
 
     def show_results(self,
         n:int=4, # Series to show

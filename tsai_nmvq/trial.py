@@ -3,12 +3,13 @@ from html import escape
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from .data import plain
 from .metrics import conditional_fid, fid, sharpness
 
-__all__ = ['MapperTrial', 'held_back_rows', 'MIN_HELD_BACK']
+__all__ = ['MapperTrial', 'held_back_rows', 'nearest_is']
 
 MIN_HELD_BACK = 5           # series of all classes
 MIN_OF_CLASS = 10           # series of a class: with fewer its FID says more about chance than about the mapper
@@ -30,10 +31,23 @@ def held_back_rows(
     return np.sort(rows[np.bincount(y)[y[rows]] > 1])
 
 
+def nearest_is(
+    x:Tensor, # Samples [n, c_in, seq_len]
+    others:Tensor, # Series [m, c_in, seq_len]
+    ones:Tensor # Series [k, c_in, seq_len]
+) -> Tensor: # True where one of `ones` is nearer than all of `others` [n]
+    "Which samples are nearest to one of a set: those that may be copies of it."
+    return _distance(x, ones) < _distance(x, others)
+
+
+def _distance(x, others): # to the nearest of others [n]
+    return torch.cdist(x.flatten(1), others.flatten(1)).amin(1)
+
+
 class MapperTrial:
     """FID against held-back series before and after the mapper, and where the mapper is used for it.
 
-    The prior has seen the held-back series, which favours 'before': the trial errs on the side of leaving the mapper out.
+    Samples that may be the prior's copies of held-back series should be left out: the prior has seen these series, the mapper has not.
     FID falls as n grows and rows differ in n: compare before and after, not rows."""
     def __init__(self,
         table:pd.DataFrame=None # Of all series, then of each class; columns held_back, FID_before, FID_after, sharpness_before, ...
