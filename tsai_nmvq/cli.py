@@ -75,6 +75,7 @@ def demo(
 
     gen.fit(X, y, splits, epochs=QUICK['epochs'] if quick else None, seed=seed, cbs=[_stage_watch(clock)])
     gen.save(out/f'{Path(data).stem}.nmvq')
+    print(f"\nThe mapper against training series held back from it\n{gen.report()}")
     scores = gen.evaluate(X, y, splits, seed=seed, **(dict(n_draws=QUICK['n_draws'], with_tstr=False) if quick else {}))
     scores.to_csv(out/'scores.csv', index_label='series')
     print(f"\nSamples against the test series; the real training series are the floor of FID and cFID\n{scores.round(4).to_string()}\n")
@@ -116,7 +117,7 @@ def fit(
     X, y = read_parts(data, path, labels)[0]
     gen.fit(X, y, epochs=epochs, bs=bs, seed=seed, checkpoint=checkpoint, cbs=[_stage_watch(_Clock())])
     gen.save(out)
-    print(f"{gen}\nwritten to {out}")
+    print(f"{gen}\n{gen.report()}\nwritten to {out}")
     return gen
 
 
