@@ -125,7 +125,7 @@ def main(
                 row = measure(data_set, seed, path, stem, preset, split, cap, device)
                 with written_aside(done) as aside: aside.write_text(json.dumps(row, default=float))
             rows.append(json.loads(done.read_text()))
-            print({k: rows[-1][k] for k in SHOWN}, flush=True)
+            print(pd.Series(rows[-1])[SHOWN].to_frame().T.to_string(index=False), flush=True)
     table = pd.DataFrame(rows)
     command = f'python benchmarks/fidelity.py DEST FOLDER --preset {preset} --split {split} --data {data} --seeds {seeds}'
     keep(name or f'fidelity_{preset}_{split}', table, f'Fidelity: preset {preset}, {split} split', command,

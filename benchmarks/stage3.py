@@ -26,8 +26,8 @@ from tsai_nmvq.rng import isolated_rng
 DATA = 'GunPoint,OSULeaf,SwedishLeaf,ItalyPowerDemand,ECG200,CBF'
 TAUS = {"paper's grid": dict(tau_grid=(0.1, 0.5, 1., 2., 4.)), 'grid': {}, 'grid, refined twice': dict(refine=2),
         'a τ a class': dict(per_class=True), 'falling': dict(falling=True)}
-MAPPERS = {**{loss: dict(loss=loss) for loss in MapperLoss.WEIGHTS}, 'l1+stft+texture, no noise': dict(settings=dict(noise_channels=0)),
-           'l1+stft+texture, not residual': dict(settings=dict(residual=False)),
+MAPPERS = {**{loss: dict(loss=loss) for loss in MapperLoss.WEIGHTS}, 'default loss, no noise': dict(settings=dict(noise_channels=0)),
+           'default loss, not residual': dict(settings=dict(residual=False)),
            "l1, the paper's network": dict(loss='l1', settings=MAPPER_PRESETS['paper'])}
 
 

@@ -63,6 +63,12 @@ def test_a_mapper_that_harms_is_left_out(series):
     assert not t.helps and len(t.warnings) == 1 and 'worse' in t.warnings[0] and 'left out' in t.warnings[0]
 
 
+def test_a_gain_within_the_noise_is_none(series):
+    x = series[2]
+    t = trial(series, noisy(x, 0.2), noisy(x, 0.1999))
+    assert t.table.FID_after['all'] < t.table.FID_before['all'] and not t.helps and 'hardly changes' in t.warnings[0]
+
+
 def test_a_class_that_is_harmed_is_left_out_alone(series):
     x, y = series[2:]
     first = torch.as_tensor(y == '1')[:, None, None]

@@ -301,7 +301,7 @@ class MapperLearner(StageLearner):
         tau:float=None, # SVQ temperature; searched for by default
         per_class:bool=False, # Search a τ for each class
         falling:bool=False, # Let τ fall from twice its value to 0 over the tokens of a band, in random order, as over decoding steps
-        loss:str=None, # One of `MapperLoss.WEIGHTS`; the paper's 'l1' for preset 'paper', else 'l1+stft+texture'
+        loss:str=None, # One of `MapperLoss.WEIGHTS`; 'l1' for preset 'paper', else 'l1+stft+texture+match', without '+match' if no prior
         cbs=None, # Callbacks besides the stage's own
         settings:dict=None, # Settings that replace the preset's, see `MAPPER_PRESETS`
         held_back:float=0.2, # Share of the training split that the mapper does not see: `MapperTrial` needs it
@@ -315,7 +315,8 @@ class MapperLearner(StageLearner):
         self.per_class, self.falling, self.class_tau = per_class, falling, None
         model = model or NeuralMapper(spec.c_in, spec.n_classes, spec.seq_len, preset, **(settings or {}))
         model.scale.set(spec.mean, spec.std)
-        loss_func = MapperLoss(model.scale.std, loss or ('l1' if preset == 'paper' else 'l1+stft+texture'))
+        default = 'l1' if preset == 'paper' else 'l1+stft+texture' + ('' if prior is None else '+match')
+        loss_func = MapperLoss(model.scale.std, loss or default)
         l1 = MapperLoss(model.scale.std)
         watched = [Watch('l1_before', lambda x_map, x: l1(self.x_svq, x)), Watch('l1_after', l1)]
         super().__init__(self._latent_rows(self.data), valid and self._latent_rows(valid), spec, model, n_inp=3,
