@@ -30,6 +30,7 @@ __all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'FIDMetric', 'TA
            'training_tokens']
 
 ENCODE_ROWS = 256
+UNPAIRED_VALUES = 2 ** 22    # of the prior's samples that are held, where that many are 256 to 1024 series
 MIN_STEPS = 24
 TAU_GRID = (0., 0.01, 0.03, 0.1, 0.5, 1., 2., 4.)      # the paper's five, and below them, where latents lie closer than 0.1
 
@@ -262,18 +263,21 @@ class UnpairedTerms(Callback):
     """Map samples of the prior too, and add the loss's unpaired terms: they compare them with the real series of the batch.
 
     Stochastic reconstructions are near the prior's samples, not the same: what the prior gets wrong shows in its samples alone."""
-    order, n = 6, 1024                                                       # after `StochasticReconstruction`
+    order, x_gen = 6, None                                                   # after `StochasticReconstruction`
     def before_fit(self):
         learn = self.learn
         if learn.prior is None:
             raise RuntimeError(f"{' and '.join(learn.loss_func.unpaired)} in the loss need the prior: MapperLearner(dls, tokenizer, prior)")
-        shares = torch.as_tensor(learn.spec.proportions if learn.spec.vocab else [1.])
-        counts = (shares * self.n).ceil().long().to(_device(learn.prior))
-        ids = torch.arange(len(counts), device=counts.device) if learn.spec.vocab else counts.new_tensor([learn.prior.null_class])
-        self.x_gen = torch.cat([learn.tokenizer.decode(learn.prior.sample_tokens(y))
-                                for y in ids.repeat_interleave(counts).split(ENCODE_ROWS)]).detach()
+        if self.x_gen is None: self._sample(learn.spec, learn.tokenizer, learn.prior)
+        learn.loss_func.start(learn.spec, self.x_gen.device)
+
+    @torch.no_grad()
+    def _sample(self, spec, tokenizer, prior): # once, class after class
+        n = min(1024, max(256, UNPAIRED_VALUES // (spec.c_in * spec.seq_len)))
+        counts = (torch.as_tensor(spec.proportions if spec.vocab else [1.]) * n).ceil().long().to(_device(prior))
+        ids = torch.arange(len(counts), device=counts.device) if spec.vocab else counts.new_tensor([prior.null_class])
+        self.x_gen = torch.cat([tokenizer.decode(prior.sample_tokens(y)) for y in ids.repeat_interleave(counts).split(ENCODE_ROWS)])
         self.count, self.first = counts, counts.cumsum(0) - counts
-        learn.loss_func.start(learn.spec, counts.device)
 
     def before_batch(self):
         if not self.training: return
