@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from tsai_nmvq.losses import PAIRED, Adversary, MapperLoss, Matching
+from tsai_nmvq.models.mapper import NeuralMapper
 
 SPEC = SimpleNamespace(c_in=2, n_classes=3)
 
@@ -40,6 +41,19 @@ def test_matching_asks_for_the_set_and_not_for_pairs():
     match = Matching(SPEC)
     assert seeded(match, shuffled, x, y) == pytest.approx(0, abs=1e-5) and seeded(match, 2 * x, x, y) > 0.02
     assert seeded(PAIRED['texture'], shuffled, x) > 0.02
+
+
+def test_matching_alone_brings_samples_to_the_real_set():
+    mapper, y, match = NeuralMapper(2, seq_len=64, dim=16), torch.arange(32) % 3, Matching(SPEC)
+    opt = torch.optim.Adam(mapper.parameters(), 5e-3)
+    def real(): return torch.randn(32, 2, 64)
+    def made(): return 2 * torch.randn(32, 2, 64) + 0.5
+    for _ in range(60):
+        opt.zero_grad()
+        match(mapper(made()), real(), y).backward()
+        opt.step()
+    with torch.no_grad(): x_map = mapper(made())
+    assert 0.8 < x_map.std() < 1.2 and x_map.mean().abs() < 0.2
 
 
 def test_matching_keeps_classes_apart():

@@ -32,7 +32,7 @@ LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLea
 
 SCHEDULES = {   # epochs of at least 24 batches; a bound on the steps for large training splits, and on passes over small ones
     'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, bs=32, lr=2e-3),
-                 prior=dict(epochs=100, max_steps=3000, max_passes=600, bs=64, lr=3e-3),
+                 prior=dict(epochs=160, max_steps=5000, max_passes=600, bs=64, lr=3e-3),
                  mapper=dict(epochs=20, max_steps=1500, bs=32, lr=3e-3)),
     'paper': dict(tokenizer=dict(epochs=60, max_steps=10000, bs=32, lr=1e-3), prior=dict(epochs=120, max_steps=20000, bs=32, lr=1e-3),
                   mapper=dict(epochs=40, max_steps=10000, bs=32, lr=1e-3)),
