@@ -284,6 +284,7 @@ def test_labels_come_back_as_they_went_in(data, tmp_path, a, b, kind):
 
 
 def test_unmapped_samples_are_decoded_tokens_and_mapped_ones_map_these(gen):
+    gen = with_trial(gen, [2., 2, 2], [1., 1, 1])                             # the mapper is used
     y, rng = torch.tensor([0, 1, 1]), torch.Generator().manual_seed(3)
     with torch.no_grad():
         x = gen.tokenizer.decode(gen.prior.sample_tokens(y, generator=rng))
