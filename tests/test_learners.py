@@ -475,7 +475,7 @@ def test_each_class_can_have_its_own_temperature(dls, sharp_tokenizer):
     learn.fit_one_cycle(1, 1e-3)
     b = kept.batches[0]
     exact = sharp_tokenizer.decode(sharp_tokenizer.encode(b.yb[0]))
-    off = (b.xb[0][:len(exact)] - exact).abs()                                # samples of the prior follow.mean((1, 2))
+    off = (b.xb[0][:len(exact)] - exact).abs().mean((1, 2))                   # samples of the prior follow
     assert (off[b.y_svq == 0] < 1e-4).all() and (off[b.y_svq == 1] > 1e-3).all()
 
 
