@@ -1,4 +1,5 @@
 """What the benchmarks share: alternating timings, peak memory, the machine in words, and result tables as small text files."""
+import json
 import platform
 import re
 import threading
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from fastai.callback.core import Callback
+
+from tsai_nmvq.files import written_aside
 
 RESULTS = Path(__file__).parent / 'results'
 PACKAGES = ('tsai', 'fastai', 'torch', 'numpy', 'timevqvae')
@@ -52,6 +56,31 @@ class PeakMemory:
 
 
 def _held_mb(): return int(re.search(r'RssAnon:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024
+
+
+class StageSeconds(Callback):
+    "`seconds` that each stage of a generator took to learn; kept in a file where one is named: a fit may be done in several runs."
+    def __init__(self, file=None): self.file, self.seconds = file, json.loads(file.read_text()) if file and file.exists() else {}
+
+    def before_fit(self): self.start = time.perf_counter()
+
+    def after_fit(self):
+        self.seconds[type(self.learn).__name__.removesuffix('Learner').lower()] = time.perf_counter() - self.start
+        if self.file: _write(self.file, self.seconds)
+
+
+def remembered(
+    file:Path, # JSON
+    measure, # Function without arguments -> what JSON holds
+    again:bool=False # Measure although the file is there
+): # What was measured
+    "Measure once: a benchmark that was stopped goes on from the files it left."
+    if again or not file.exists(): _write(file, measure())
+    return json.loads(file.read_text())
+
+
+def _write(file, found):
+    with written_aside(file) as aside: aside.write_text(json.dumps(found, default=float))
 
 
 def machine(

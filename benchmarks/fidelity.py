@@ -5,21 +5,18 @@
 
 It goes on where it was stopped: FOLDER keeps finished stages and rows, and a figure of each data set.
 """
-import json
-import time
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from bench import keep
-from fastai.callback.core import Callback
+from bench import StageSeconds, keep, remembered
 from fastcore.script import call_parse
 from sklearn.model_selection import train_test_split
 
 from tsai_nmvq.cli import joined, read_demo
-from tsai_nmvq.files import written_aside
 from tsai_nmvq.generator import LEARNERS, NMVQGenerator
 from tsai_nmvq.metrics import fit_classifier, inception_score
 
@@ -42,18 +39,8 @@ def _capped(rows, y, cap, seed):
     return rows if len(rows) <= cap else train_test_split(rows, train_size=cap, stratify=y[rows], random_state=seed)[0]
 
 
-class StageSeconds(Callback):
-    "Seconds that each stage took to learn, kept in a file: a fit may be done in several runs."
-    def __init__(self, path): self.path = path
-
-    def before_fit(self): self.start = time.perf_counter()
-
-    def after_fit(self):
-        stage = next(name for name, learner in LEARNERS.items() if isinstance(self.learn, learner))
-        seconds = {**self.read(), stage: time.perf_counter() - self.start}
-        with written_aside(self.path) as aside: aside.write_text(json.dumps(seconds))
-
-    def read(self): return json.loads(self.path.read_text()) if self.path.exists() else {}
+def n_draws(n_series): # synthetic sets to average over: fewer where sets are large
+    return int(np.clip(1000 // n_series, 1, 3))
 
 
 def measure(name, seed, path, stem, preset, split, cap, device): # -> {column: figure}
@@ -62,16 +49,15 @@ def measure(name, seed, path, stem, preset, split, cap, device): # -> {column: f
     train, test = splits
     watch = StageSeconds(stem.with_suffix('.seconds.json'))
     gen = NMVQGenerator(preset, device).fit(X, y, splits, seed=seed, checkpoint=stem.with_suffix('.nmvq'), cbs=[watch])
-    scores = gen.evaluate(X, y, splits, n_draws=int(np.clip(1000 // len(train), 1, 3)), with_statistics=True, seed=seed)
+    scores = gen.evaluate(X, y, splits, n_draws=n_draws(len(train)), with_statistics=True, seed=seed)
     before, after = scores.FID['before mapper'], scores.FID['after mapper']
     gen.show(X, y, splits, seed=seed)[0].figure.savefig(stem.with_suffix('.png'), dpi=80)
     plt.close('all')
-    seconds = watch.read()
     return {'data': name, 'seed': seed, 'series': len(train), 'test series': len(test), 'seq_len': X.shape[2], 'classes': len(set(y)),
             'FID improvement, %': (before - after) / after * 100, 'FID after / floor': after / scores.FID['real (train)'],
             'IS test': inception_score(X[test], fit_classifier(X[train], y[train], seed=seed)),
             **{f'{column} {short}': scores.loc[row, column] for column in scores for row, short in ROWS.items()},
-            'tau': gen.tau, 'fit, s': sum(seconds.values()), **{f'{stage}, s': s for stage, s in seconds.items()}}
+            'tau': gen.tau, 'fit, s': sum(watch.seconds.values()), **{f'{stage}, s': s for stage, s in watch.seconds.items()}}
 
 
 def summary(table): # -> a sentence of Markdown
@@ -120,11 +106,8 @@ def main(
         for data_set in data.split(','):
             stem = Path(work) / f'{preset}_{split}_{data_set}_{seed}'
             if again in LEARNERS: forget(stem, again)
-            done = stem.with_suffix('.json')
-            if again or not done.exists():
-                row = measure(data_set, seed, path, stem, preset, split, cap, device)
-                with written_aside(done) as aside: aside.write_text(json.dumps(row, default=float))
-            rows.append(json.loads(done.read_text()))
+            row = partial(measure, data_set, seed, path, stem, preset, split, cap, device)
+            rows.append(remembered(stem.with_suffix('.json'), row, again))
             print(pd.Series(rows[-1])[SHOWN].to_frame().T.to_string(index=False), flush=True)
     table = pd.DataFrame(rows)
     command = f'python benchmarks/fidelity.py DEST FOLDER --preset {preset} --split {split} --data {data} --seeds {seeds}'

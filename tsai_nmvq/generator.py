@@ -23,7 +23,7 @@ from .plots import plot_features, plot_series
 from .rng import isolated_rng
 from .trial import MapperTrial, nearest_is
 
-__all__ = ['NMVQGenerator', 'SCHEDULES']
+__all__ = ['NMVQGenerator', 'SCHEDULES', 'scheduled_epochs']
 
 FORMAT, FORMAT_VERSION = 'tsai_nmvq', 3
 SAMPLE_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)           # of a part: on a CPU they stay in its cache
@@ -39,7 +39,15 @@ SCHEDULES = {   # epochs of at least 24 batches; a bound on the steps for large 
 }
 
 
-def _n_epochs(dl, n_series, epochs, max_steps, max_passes=math.inf, **_):
+def scheduled_epochs(
+    dl, # Training loader of a stage
+    n_series:int, # Training series
+    epochs:int, # At most
+    max_steps:int, # At most, in batches
+    max_passes:float=math.inf, # At most, over the training series
+    **_ # The rest of an entry of `SCHEDULES`
+) -> int: # 1 or more
+    "Epochs of a stage."
     return max(1, round(min(epochs, max_steps / len(dl), max_passes * n_series / (len(dl) * dl.bs))))
 
 
@@ -57,7 +65,11 @@ class NMVQGenerator:
         if preset not in SCHEDULES: raise ValueError(f"preset is {preset!r}, expected one of {sorted(SCHEDULES)}")
         self.preset, self.device = preset, torch.device(device or default_device())
         self.settings = dict(tokenizer=tokenizer or {}, prior=prior or {}, mapper=mapper or {})
-        self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = self.trial = None
+        self._forget()
+
+    def _forget(self):
+        self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = None
+        self.trial = MapperTrial()
 
     # Fitting
 
@@ -85,7 +97,7 @@ class NMVQGenerator:
                 learn = learner(data, *models, preset=self.preset, settings=self.settings[stage], bs=bs or schedule['bs'],
                                 device=self.device, cbs=cbs)
                 learn.model.to(self.device)
-                learn.fit_one_cycle(epochs.get(stage) or _n_epochs(learn.dls.train, len(data), **schedule), schedule['lr'])
+                learn.fit_one_cycle(epochs.get(stage) or scheduled_epochs(learn.dls.train, len(data), **schedule), schedule['lr'])
             self._adopt(learn)
             if checkpoint is not None: self.save(checkpoint)
         return self
@@ -116,9 +128,10 @@ class NMVQGenerator:
         generator = self._generator(seed)
         ids = self._ids(n, None, generator)
         before = self.sample_ids(ids, generator, mapped=False)
-        after = torch.cat([self.mapper(part, generator) for part in before.split(self._part_rows)])
+        after = self._apply(before, self.mapper, generator)
         rows = np.random.default_rng(seed).permutation(len(learn.data))[:most]
-        seen, held = (torch.cat([chunk.to(self.device) for chunk in data.chunks()]) for data in (learn.data.subset(rows), learn.held_back))
+        seen, held = (data.series(idx).to(self.device) for data, idx in
+                      ((learn.data, rows), (learn.held_back, np.arange(len(learn.held_back)))))
         # The prior has seen held-back series, and may copy them; the mapper has not
         fresh = ~nearest_is(before, seen, held) if len(learn.data) <= most else torch.ones_like(ids, dtype=torch.bool)
         labels = [self.spec.to_labels(v) if self.spec.vocab else None for v in (learn.held_back.y, ids[fresh].cpu().numpy())]
@@ -126,9 +139,7 @@ class NMVQGenerator:
         return MapperTrial.run(held, labels[0], before[fresh], after[fresh], labels[1], features)
 
     def _resume(self, checkpoint, spec):
-        if checkpoint is None or not Path(checkpoint).exists():
-            self.spec = self.tokenizer = self.prior = self.mapper = self.tau = self.tau_table = self.trial = None
-            return
+        if checkpoint is None or not Path(checkpoint).exists(): return self._forget()
         saved = type(self).load(checkpoint, device=self.device)
         if (saved.spec, saved.preset, json.dumps(saved.settings)) != (spec, self.preset, json.dumps(self.settings)):
             raise ValueError(f"{checkpoint} was made from other data or with other settings; delete it or choose another checkpoint file")
@@ -188,13 +199,12 @@ class NMVQGenerator:
     def _mapped(self, x, ids, generator): # only where the mapper's trial found that it helps
         if not self._maps: return x
         x_map = self.mapper(x, generator)
-        left_out = () if self.trial is None else self.trial.left_out
-        if not left_out: return x_map
-        keep = torch.isin(ids, torch.as_tensor(self.spec.to_ids(left_out), device=ids.device))
+        if not self.trial.left_out: return x_map
+        keep = torch.isin(ids, torch.as_tensor(self.spec.to_ids(self.trial.left_out), device=ids.device))
         return torch.where(keep[:, None, None], x, x_map)
 
     @property
-    def _maps(self): return self.mapper is not None and (self.trial is None or self.trial.helps)
+    def _maps(self): return self.mapper is not None and self.trial.helps
 
     @torch.no_grad()
     def map(self,
@@ -318,6 +328,9 @@ class NMVQGenerator:
         train_labels = None if labels is None else labels[train]
         rows = {'real (train)': score(real, train_labels, trtr), 'reconstructed': score(self._reconstructed(real), train_labels)}
         for name, mapped in self._variants():
+            if mapped and not self._maps:                                    # left out: the same samples once more
+                rows[name] = rows['before mapper']
+                continue
             draws = []
             for i in range(n_draws):
                 x, y_x = self.sample(n or len(train), seed=seed + i, mapped=mapped)
@@ -362,7 +375,7 @@ class NMVQGenerator:
         stages = {stage: getattr(self, stage) for stage in STAGES if getattr(self, stage) is not None}
         tensors = {f'{stage}.{k}': v.contiguous() for stage, model in stages.items() for k, v in model.state_dict().items()}
         header = dict(preset=self.preset, settings=self.settings, config={k: m.config for k, m in stages.items()},
-                      spec=self.spec.to_dict(), tau=self.tau, trial=None if self.trial is None else self.trial.to_dict(),
+                      spec=self.spec.to_dict(), tau=self.tau, trial=self.trial.to_dict(),
                       tau_table=None if self.tau_table is None else self.tau_table.to_dict('list'))
         path = Path(path)
         with written_aside(path) as aside:
@@ -398,7 +411,7 @@ class NMVQGenerator:
             header = json.loads(meta['generator'])
             gen = cls(header['preset'], device, **header['settings'])
             gen.spec, gen.tau = SeriesSpec.from_dict(header['spec']), header['tau']
-            if 'mapper' in header['config']: gen.trial = MapperTrial.from_dict(header['trial'])
+            gen.trial = MapperTrial.from_dict(header['trial'])
             gen.tau_table = None if header['tau_table'] is None else pd.DataFrame(header['tau_table'])
             for stage, config in header['config'].items():
                 with isolated_rng(None): model = STAGES[stage](**config)     # first weights are drawn, and replaced

@@ -183,16 +183,14 @@ def _accuracy(band, logits, targets): return (logits[band].argmax(-1) == targets
 class TokenMasking(Callback):
     "Hide tokens, and now and then the class, from the prior; show it HF tokens of a share of the batch."
     order = 5
-    def __init__(self, hf_share): self.share = dict(lf=1., hf=hf_share)
-
     def before_batch(self):
         (lf, hf, y), model = self.xb, self.model
+        if self.training: hf = hf[:math.ceil(model.hf_share * len(hf))]
         tokens, masked, targets = dict(lf=lf, hf=hf), {}, {}
         self.learn.tokens = tokens
         for band in BANDS:
-            rows = tokens[band][:math.ceil(self.share[band] * len(lf))] if self.training else tokens[band]
-            mask = random_mask(*rows.shape, device=lf.device)
-            masked[band], targets[band] = rows.masked_fill(mask, model.mask_id[band]), rows[mask]
+            mask = random_mask(*tokens[band].shape, device=lf.device)
+            masked[band], targets[band] = tokens[band].masked_fill(mask, model.mask_id[band]), tokens[band][mask]
         if self.training: y = torch.where(torch.rand(y.shape, device=y.device) < model.p_uncond, model.null_class, y)
         self.learn.xb, self.learn.yb = (masked, y, lf), (targets,)
 
@@ -220,7 +218,7 @@ class PriorLearner(StageLearner):
                    *[Watch(f'{band}_accuracy', partial(_accuracy, band)) for band in BANDS]]
         super().__init__(_tensor_rows(rows), valid and _tensor_rows(self._token_rows(valid, model, spec)), spec, model, n_inp=3,
                          loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
-        self.add_cbs([TokenMasking(model.hf_share), *L(cbs)])
+        self.add_cbs([TokenMasking(), *L(cbs)])
 
     def _token_rows(self, data, model, spec=None):
         tokens = training_tokens(self.tokenizer, data)
@@ -254,8 +252,7 @@ class StochasticReconstruction(Callback):
 
     def before_batch(self):
         *latents, y = self.xb
-        class_tau = self.learn.class_tau
-        with torch.no_grad(): x_svq = self.learn.reconstruct(dict(zip(BANDS, latents)), None if class_tau is None else class_tau[y])
+        with torch.no_grad(): x_svq = self.learn.reconstruct(dict(zip(BANDS, latents)), self.learn.tau_of(y))
         self.learn.xb, self.learn.x_svq, self.learn.y_svq = (x_svq,), x_svq, y
 
 
@@ -332,6 +329,12 @@ class MapperLearner(StageLearner):
         y = class_ids(data, self.spec, 0).to(latents['lf'].device)
         def rows(idx): return (*[latents[band][idx] for band in BANDS], y[idx], data.series(idx).to(y.device))
         return rows, len(data)
+
+    def tau_of(self,
+        y:Tensor # Class ids [bs]
+    ): # One number, or with `per_class` one a row [bs]
+        "The temperature of series of these classes."
+        return self.tau if self.class_tau is None else self.class_tau[y]
 
     def reconstruct(self,
         latents:dict, # {band: z [bs, n_tokens, codebook_dim]}

@@ -15,8 +15,8 @@ from .models.layers import Standardizer
 from .rng import isolated_rng
 
 __all__ = ['RocketFeatures', 'frechet_distance', 'fid', 'conditional_fid', 'SeriesClassifier', 'fit_classifier', 'inception_score',
-           'tstr', 'trtr', 'cas', 'memorization', 'marginal_difference', 'autocorrelation_difference', 'skewness_difference',
-           'kurtosis_difference', 'STATISTICS', 'sharpness']
+           'tstr', 'trtr', 'cas', 'memorization', 'nearest_distance', 'marginal_difference', 'autocorrelation_difference',
+           'skewness_difference', 'kurtosis_difference', 'STATISTICS', 'sharpness']
 
 KERNEL_LENGTHS = (7, 9, 11)
 FCN_LAYERS = (64, 128, 64)          # half of tsai's widths: a quarter of the time, the same accuracy
@@ -314,12 +314,16 @@ def memorization(
     train, test, gen = _series(train, test, gen)
     standardize = Standardize(train.shape[1]).fit(train)
     train, test, gen = (standardize(x).flatten(1) for x in (train, test, gen))
-    fresh = _nearest_distance(test, train).mean()
+    fresh = nearest_distance(test, train).mean()
     if fresh == 0: raise ValueError("every test series is in the training set, so there is no scale for distances; pass series held back")
-    return (_nearest_distance(gen, train).mean() / fresh).item()
+    return (nearest_distance(gen, train).mean() / fresh).item()
 
 
-def _nearest_distance(x, others): # [n, d], [m, d] -> [n]; the distance itself without the rounding of the matrix product
+def nearest_distance(
+    x:Tensor, # Rows [n, d]
+    others:Tensor # Rows [m, d]
+) -> Tensor: # [n]
+    "Euclidean distance of each row to the nearest of the others; the distance itself without the rounding of the matrix product."
     nearest = torch.cat([torch.cdist(part, others).argmin(1) for part in _chunks(x, len(others))])
     return (x - others[nearest]).norm(dim=1)
 

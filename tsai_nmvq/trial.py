@@ -3,11 +3,10 @@ from html import escape
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from .data import plain
-from .metrics import conditional_fid, fid, sharpness
+from .metrics import conditional_fid, fid, nearest_distance, sharpness
 
 __all__ = ['MapperTrial', 'held_back_rows', 'nearest_is']
 
@@ -38,11 +37,8 @@ def nearest_is(
     ones:Tensor # Series [k, c_in, seq_len]
 ) -> Tensor: # True where one of `ones` is nearer than all of `others` [n]
     "Which samples are nearest to one of a set: those that may be copies of it."
-    return _distance(x, ones) < _distance(x, others)
-
-
-def _distance(x, others): # to the nearest of others [n]
-    return torch.cdist(x.flatten(1), others.flatten(1)).amin(1)
+    x, others, ones = (v.flatten(1) for v in (x, others, ones))
+    return nearest_distance(x, ones) < nearest_distance(x, others)
 
 
 class MapperTrial:
