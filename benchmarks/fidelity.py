@@ -43,12 +43,12 @@ def n_draws(n_series): # synthetic sets to average over: fewer where sets are la
     return int(np.clip(1000 // n_series, 1, 3))
 
 
-def measure(name, seed, path, stem, preset, split, cap, device): # -> {column: figure}
+def measure(name, seed, path, stem, preset, mapper, split, cap, device): # -> {column: figure}
     "One row: learn what is not learnt yet, and score it."
     X, y, splits = parts_of(name, path, split, seed, cap)
     train, test = splits
     watch = StageSeconds(stem.with_suffix('.seconds.json'))
-    gen = NMVQGenerator(preset, device).fit(X, y, splits, seed=seed, checkpoint=stem.with_suffix('.nmvq'), cbs=[watch])
+    gen = NMVQGenerator(preset, device, mapper=dict(preset=mapper) if mapper else None).fit(X, y, splits, seed=seed, checkpoint=stem.with_suffix('.nmvq'), cbs=[watch])
     scores = gen.evaluate(X, y, splits, n_draws=n_draws(len(train)), with_statistics=True, seed=seed)
     before, after = scores.FID['before mapper'], scores.FID['after mapper']
     gen.show(X, y, splits, seed=seed)[0].figure.savefig(stem.with_suffix('.png'), dpi=80)
@@ -90,10 +90,11 @@ def main(
     data:str=','.join(DATA), # Data sets, with commas
     seeds:str='0', # Seeds of split, fit and samples, with commas
     preset:str='fast', # 'fast' or 'paper'
+    mapper:str='', # Preset of stage 3 where it differs: 'fast' on the paper's stages 1 and 2
     split:str='paper', # 'paper': all series split anew 80/20; 'original': the archive's own
     cap:int=2000, # Series in each part at most
     again:str='', # Learn this stage and those after it again: tokenizer, prior or mapper; or 'score' to score again
-    name:str='', # Name of the table in results/; fidelity_PRESET_SPLIT by default
+    name:str='', # Name of the table in results/; fidelity_PRESET_SPLIT by default, with +MAPPER
     device:str='cpu', # Where to train and sample
     threads:int=2 # PyTorch's threads
 ):
@@ -101,16 +102,16 @@ def main(
     torch.set_num_threads(threads)
     if split not in ('paper', 'original'): raise SystemExit(f"split is {split!r}, expected 'paper' or 'original'")
     Path(work).mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, stages = [], preset + (f'+{mapper}' if mapper else '')
     for seed in map(int, seeds.split(',')):
         for data_set in data.split(','):
-            stem = Path(work) / f'{preset}_{split}_{data_set}_{seed}'
+            stem = Path(work) / f'{stages}_{split}_{data_set}_{seed}'
             if again in LEARNERS: forget(stem, again)
-            row = partial(measure, data_set, seed, path, stem, preset, split, cap, device)
+            row = partial(measure, data_set, seed, path, stem, preset, mapper, split, cap, device)
             rows.append(remembered(stem.with_suffix('.json'), row, again))
             print(pd.Series(rows[-1])[SHOWN].to_frame().T.to_string(index=False), flush=True)
     table = pd.DataFrame(rows)
-    command = f'python benchmarks/fidelity.py DEST FOLDER --preset {preset} --split {split} --data {data} --seeds {seeds}'
-    keep(name or f'fidelity_{preset}_{split}', table, f'Fidelity: preset {preset}, {split} split', command,
+    options = f'--preset {preset} {f"--mapper {mapper} " if mapper else ""}--split {split} --data {data} --seeds {seeds}'
+    keep(name or f'fidelity_{stages}_{split}', table, f'Fidelity: preset {stages}, {split} split', f'python benchmarks/fidelity.py DEST FOLDER {options}',
          f"At most {cap} series in each part. As many samples as training series, against the test series; the floor is the training "
          f"series themselves. {summary(table)}", SHOWN)

@@ -58,13 +58,14 @@ class NMVQGenerator:
     def __init__(self,
         preset:str='fast', # 'fast': good samples in minutes on a laptop; 'paper': the paper's sizes and L1 loss
         device=None, # Where to train and sample; fastai's default device otherwise
-        tokenizer:dict=None, # Settings that replace the preset's in `VQTokenizer`
+        tokenizer:dict=None, # Settings that replace the preset's in `VQTokenizer`; `preset` for another preset in this stage alone
         prior:dict=None, # The same for `MaskedPrior`
         mapper:dict=None # The same for `NeuralMapper`
     ):
-        if preset not in SCHEDULES: raise ValueError(f"preset is {preset!r}, expected one of {sorted(SCHEDULES)}")
         self.preset, self.device = preset, torch.device(device or default_device())
         self.settings = dict(tokenizer=tokenizer or {}, prior=prior or {}, mapper=mapper or {})
+        for name in (preset, *[s['preset'] for s in self.settings.values() if 'preset' in s]):
+            if name not in SCHEDULES: raise ValueError(f"preset is {name!r}, expected one of {sorted(SCHEDULES)}")
         self._forget()
 
     def _forget(self):
@@ -92,10 +93,11 @@ class NMVQGenerator:
         for stage, learner in LEARNERS.items():
             if getattr(self, stage) is not None: continue
             models = [self.tokenizer, self.prior][:list(LEARNERS).index(stage)]
-            schedule = SCHEDULES[self.preset][stage]
+            settings = dict(self.settings[stage])
+            preset = settings.pop('preset', self.preset)
+            schedule = SCHEDULES[preset][stage]
             with isolated_rng(seed, self.device):                            # one a stage: a resumed fit draws what a whole one does
-                learn = learner(data, *models, preset=self.preset, settings=self.settings[stage], bs=bs or schedule['bs'],
-                                device=self.device, cbs=cbs)
+                learn = learner(data, *models, preset=preset, settings=settings, bs=bs or schedule['bs'], device=self.device, cbs=cbs)
                 learn.model.to(self.device)
                 learn.fit_one_cycle(epochs.get(stage) or scheduled_epochs(learn.dls.train, len(data), **schedule), schedule['lr'])
             self._adopt(learn)
