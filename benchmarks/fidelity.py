@@ -48,7 +48,8 @@ def measure(name, seed, path, stem, preset, mapper, split, cap, device): # -> {c
     X, y, splits = parts_of(name, path, split, seed, cap)
     train, test = splits
     watch = StageSeconds(stem.with_suffix('.seconds.json'))
-    gen = NMVQGenerator(preset, device, mapper=dict(preset=mapper) if mapper else None).fit(X, y, splits, seed=seed, checkpoint=stem.with_suffix('.nmvq'), cbs=[watch])
+    gen = NMVQGenerator(preset, device, mapper=dict(preset=mapper) if mapper else None)
+    gen.fit(X, y, splits, seed=seed, checkpoint=stem.with_suffix('.nmvq'), cbs=[watch])
     scores = gen.evaluate(X, y, splits, n_draws=n_draws(len(train)), with_statistics=True, seed=seed)
     before, after = scores.FID['before mapper'], scores.FID['after mapper']
     gen.show(X, y, splits, seed=seed)[0].figure.savefig(stem.with_suffix('.png'), dpi=80)
@@ -112,6 +113,7 @@ def main(
             print(pd.Series(rows[-1])[SHOWN].to_frame().T.to_string(index=False), flush=True)
     table = pd.DataFrame(rows)
     options = f'--preset {preset} {f"--mapper {mapper} " if mapper else ""}--split {split} --data {data} --seeds {seeds}'
-    keep(name or f'fidelity_{stages}_{split}', table, f'Fidelity: preset {stages}, {split} split', f'python benchmarks/fidelity.py DEST FOLDER {options}',
+    keep(name or f'fidelity_{stages}_{split}', table, f'Fidelity: preset {stages}, {split} split',
+         f'python benchmarks/fidelity.py DEST FOLDER {options}',
          f"At most {cap} series in each part. As many samples as training series, against the test series; the floor is the training "
          f"series themselves. {summary(table)}", SHOWN)

@@ -24,8 +24,8 @@ from tsai_nmvq.rng import isolated_rng
 from tsai_nmvq.trial import MapperTrial
 
 DATA = 'GunPoint,OSULeaf,SwedishLeaf,ItalyPowerDemand,ECG200,CBF'
-TAUS = {"paper's grid": dict(tau_grid=(0.1, 0.5, 1., 2., 4.)), 'grid': {}, 'grid, refined twice': dict(refine=2),
-        'a τ a class': dict(per_class=True), 'falling': dict(falling=True)}
+TAUS = {"paper's grid": dict(tau_grid=(0.1, 0.5, 1., 2., 4.), refine=0), 'grid': dict(refine=0), 'grid, refined twice': dict(refine=2),
+        'a τ a class': dict(per_class=True, refine=0), 'falling': dict(falling=True, refine=0)}
 MAPPERS = {**{loss: dict(loss=loss) for loss in MapperLoss.WEIGHTS}, 'default loss, no noise': dict(settings=dict(noise_channels=0)),
            'default loss, not residual': dict(settings=dict(residual=False)),
            "l1, the paper's network": dict(loss='l1', settings=MAPPER_PRESETS['paper'])}
@@ -64,8 +64,8 @@ def mappers(gen, X, y, splits, seed): # -> {name: scores after the mapper}
     return out
 
 
-def compared(measure, stages, name, path, split, seed, cap):
-    return measure(NMVQGenerator.load(stages, 'cpu'), *parts_of(name, path, split, seed, cap), seed)
+def compared(measure, fitted, name, path, split, seed, cap):
+    return measure(NMVQGenerator.load(fitted, 'cpu'), *parts_of(name, path, split, seed, cap), seed)
 
 
 WHAT = dict(tau=(temperatures, 'Temperatures: distance of reconstructions to samples of the prior'), mapper=(mappers, 'Mappers'))
@@ -77,6 +77,7 @@ def main(
     work:str, # Folder of `fidelity.py`
     what:str='tau', # 'tau' or 'mapper'
     data:str=DATA, # Data sets, with commas
+    stages:str='fast', # Stages 1 and 2: 'fast', 'paper' or 'paper+fast', as `fidelity.py` names them
     split:str='paper', # As in `fidelity.py`
     seed:int=0, # Seed of everything
     cap:int=2000, # Series in each part at most
@@ -87,13 +88,14 @@ def main(
     measure, title = WHAT[what]
     rows = []
     for name in data.split(','):
-        stages = Path(work) / f'fast_{split}_{name}_{seed}.nmvq'
-        found = remembered(Path(work) / f'{what}_{split}_{name}_{seed}.json',
-                           partial(compared, measure, stages, name, path, split, seed, cap))
+        row = f'{stages}_{split}_{name}_{seed}'
+        found = remembered(Path(work) / f'{what}_{row}.json',
+                           partial(compared, measure, Path(work) / f'{row}.nmvq', name, path, split, seed, cap))
         rows += [dict(data=name, variant=variant, **scores) for variant, scores in found.items()]
         print(name, pd.DataFrame(found).T.round(4).to_string(), sep='\n', flush=True)
     table = pd.DataFrame(rows)
     means = table.drop(columns='data').groupby('variant', sort=False).mean().reset_index()
     means.insert(0, 'data', 'mean')
-    keep(f'stage3_{what}', pd.concat([table, means]), title, f'python benchmarks/stage3.py DEST FOLDER --what {what} --data {data}',
-         f"Default preset, {split} split, seed {seed}.")
+    keep(f'stage3_{what}' + ('' if stages == 'fast' else f'_{stages}'), pd.concat([table, means]), title,
+         f'python benchmarks/stage3.py DEST FOLDER --what {what} --data {data} --stages {stages}',
+         f"Stages 1 and 2: {stages}; {split} split, seed {seed}.")

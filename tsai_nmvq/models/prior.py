@@ -19,10 +19,12 @@ PRIOR_PRESETS = {
     # confident ones first favours the commonest series (FID 0.038 and not 0.031 on 2000 series of ElectricDevices). Given LF,
     # HF is soon learnt: it trains on a share of each batch, and the time goes to LF (benchmarks/results/fidelity_log.md)
     'fast': dict(lf_dim=128, lf_layers=2, lf_heads=2, hf_dim=96, hf_layers=2, hf_heads=2, ff_mult=2, head_dim=32, dropout=0.,
-                 emb_dropout=0.2, p_uncond=0.1, hf_share=0.25, n_steps=dict(lf=12, hf=12), choice_temp=dict(lf=math.inf, hf=math.inf)),
+                 emb_dropout=0.2, p_uncond=0.1, hf_share=0.25, lf_tau=0.1,
+                 n_steps=dict(lf=12, hf=12), choice_temp=dict(lf=math.inf, hf=math.inf)),
     # arXiv 2303.04743 as its authors' package has it
     'paper': dict(lf_dim=128, lf_layers=4, lf_heads=2, hf_dim=32, hf_layers=1, hf_heads=1, ff_mult=1, head_dim=64,
-                  dropout=0., emb_dropout=0.3, p_uncond=0.2, hf_share=1., n_steps=dict(lf=10, hf=10), choice_temp=dict(lf=10., hf=0.)),
+                  dropout=0., emb_dropout=0.3, p_uncond=0.2, hf_share=1., lf_tau=0.,
+                  n_steps=dict(lf=10, hf=10), choice_temp=dict(lf=10., hf=0.)),
 }
 
 
@@ -78,7 +80,7 @@ class MaskedPrior(ConfigModule):
             like = VQTokenizer(c_in, c_out, positive_int(seq_len, 'seq_len', 'MaskedPrior', least=MIN_SEQ_LEN), preset=preset)
             grid, codebook_size = like.grid, like.codebook_size
         self.n_classes = positive_int(c_out, 'c_out', 'MaskedPrior', least=0)
-        self.null_class, self.p_uncond, self.hf_share = self.n_classes, s['p_uncond'], s['hf_share']
+        self.null_class, self.p_uncond, self.hf_share, self.lf_tau = self.n_classes, s['p_uncond'], s['hf_share'], s['lf_tau']
         self.n_steps, self.choice_temp = dict(s['n_steps']), dict(s['choice_temp'])
         self.codebook_size, self.mask_id = dict(codebook_size), dict(codebook_size)
         self.n_tokens = {band: rows * positions for band, (rows, positions) in grid.items()}
