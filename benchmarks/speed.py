@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -135,6 +136,46 @@ def own_at(seq_len, device): # -> milliseconds by what is done
                        'load': lambda: NMVQGenerator.load(file, device=device)}, rounds=3, device=device)
     t['stage 3, step'] /= STEPS
     return (1000 * t).rename(f'L = {seq_len}, ms')
+
+
+def precision(device):
+    "bf16 and torch.compile, of the default preset."
+    if torch.device(device).type != 'cuda':
+        return print("precision: skipped, bf16 and torch.compile pay on a GPU alone (results/speed_log.md); pass --device cuda")
+    table = pd.concat([precision_at(seq_len, device) for seq_len in (150, 1639)])
+    keep('speed_precision', table, 'bf16 and torch.compile', f'python benchmarks/speed.py --sections precision --device {device}',
+         f"Preset `fast`, batch {BS}, random walks, medians of rounds in turn; compiling is done before the clock starts.")
+
+
+def precision_at(seq_len, device): # -> a row for each thing that is done, a column for each variant
+    torch.manual_seed(0)
+    data, y, what = random_data(2 * BS, seq_len), torch.arange(N_SAMPLES, device=device) % N_CLASSES, {}
+    variants = {'float32': (False, False), 'bf16': (True, False), 'compiled': (False, True), 'bf16, compiled': (True, True)}
+    for name, (bf16, compiled) in variants.items():
+        learners = stages(data, 'fast', device)
+        for learn in learners:
+            if bf16: learn.to_bf16()
+            if compiled: compile_parts(learn.model)
+        for stage, learn in enumerate(learners, 1): what.setdefault(f'stage {stage}, step', {})[name] = partial(train, learn)
+        autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)
+        what.setdefault(f'{N_SAMPLES} series', {})[name] = partial(mapped, *learners, y, autocast)
+    rows = []
+    for done, funcs in what.items():
+        t = alternate(funcs, rounds=7, warm_up=3, device=device) / (STEPS if 'step' in done else 1)
+        rows.append({'seq_len': seq_len, 'what': done, **{f'{name}, ms': 1000 * seconds for name, seconds in t.items()},
+                     **{f'float32 / {name}': t['float32'] / seconds for name, seconds in t.iloc[1:].items()}})
+    return pd.DataFrame(rows)
+
+
+def compile_parts(model): # what is called as a module: encoders, decoders, a band's prior; the mapper whole
+    parts = [m for kind in ('encoders', 'decoders', 'priors') if hasattr(model, kind) for m in getattr(model, kind).values()]
+    for part in parts or [model]: part.compile()
+
+
+@torch.no_grad()
+def mapped(tok, pri, mapr, y, autocast):
+    for learn in (tok, pri, mapr): learn.model.eval()
+    with autocast: return mapr.model(decoded(tok, pri, y))
 
 
 def augmentation(device):
@@ -275,7 +316,7 @@ def pipeline(path, device, steps=(1500, 3000), n=1024):
 
 @call_parse
 def main(
-    sections:str='reference,own,augment,import,growth,fit,pipeline', # Which, with commas
+    sections:str='reference,own,precision,augment,import,growth,fit,pipeline', # Which, with commas
     path:str=None, # Where tsai's cache with the UCR data is; without it, fit takes GunPoint alone and pipeline is skipped
     data:str='GunPoint,ECG5000,FordA', # Which data sets fit takes
     device:str='cpu', # Where to train and sample
@@ -283,7 +324,8 @@ def main(
 ):
     "Measure speed."
     torch.set_num_threads(threads)
-    todo = {'reference': lambda: against_reference(device), 'own': lambda: own_figures(device), 'augment': lambda: augmentation(device),
+    todo = {'reference': lambda: against_reference(device), 'own': lambda: own_figures(device),
+            'precision': lambda: precision(device), 'augment': lambda: augmentation(device),
             'import': import_cost, 'growth': growth, 'fit': lambda: fit_times(data.split(',') if path else ['GunPoint'], path, device),
             'pipeline': lambda: pipeline(path, device)}
     for section in sections.split(','):
