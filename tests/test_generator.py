@@ -632,3 +632,11 @@ def test_before_fitting_everything_says_so(method, args):
 
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ValueError, match="preset is 'slow', expected one of"): NMVQGenerator('slow')
+    with pytest.raises(ValueError, match="preset is 'slow', expected one of"): NMVQGenerator(mapper=dict(preset='slow'))
+
+
+def test_a_stage_may_have_a_preset_of_its_own(data, tmp_path):
+    gen = fit(*data, gen=NMVQGenerator(**{**TINY, 'tokenizer': {**TINY['tokenizer'], 'preset': 'paper', 'codebook_size': 32}}))
+    assert gen.tokenizer.grid['hf'][0] == 2 and gen.mapper.residual          # the paper's rows of bins, the default's mapper
+    loaded = NMVQGenerator.load(gen.save(tmp_path/'gen.nmvq'))
+    np.testing.assert_array_equal(loaded.sample(4, seed=0)[0], gen.sample(4, seed=0)[0])
