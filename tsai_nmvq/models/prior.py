@@ -17,7 +17,8 @@ __all__ = ['MaskedPrior', 'PRIOR_PRESETS']
 PRIOR_PRESETS = {
     # What a laptop learns in a minute. Tokens settle in random order, as the network's own distribution has it: settling the most
     # confident ones first favours the commonest series (FID 0.038 and not 0.031 on 2000 series of ElectricDevices). Given LF,
-    # HF is soon learnt: it trains on a share of each batch, and the time goes to LF (benchmarks/results/fidelity_log.md)
+    # HF is soon learnt: it trains on a share of each batch, and the time goes to LF. Of few series `PriorLearner` draws LF tokens
+    # anew each time, at lf_tau times the codes' distance (benchmarks/results/fidelity_log.md)
     'fast': dict(lf_dim=128, lf_layers=2, lf_heads=2, hf_dim=96, hf_layers=2, hf_heads=2, ff_mult=2, head_dim=32, dropout=0.,
                  emb_dropout=0.2, p_uncond=0.1, hf_share=0.25, lf_tau=0.1,
                  n_steps=dict(lf=12, hf=12), choice_temp=dict(lf=math.inf, hf=math.inf)),
