@@ -428,5 +428,6 @@ class NMVQGenerator:
         if self.spec is None: return f"NMVQGenerator(preset={self.preset!r}, not fitted)"
         classes = f"{self.spec.n_classes} classes" if self.spec.vocab else 'no labels'
         stages = ', '.join(stage for stage in STAGES if getattr(self, stage) is not None)
+        tau = None if self.tau is None else float(f'{self.tau:.3g}')
         return (f"NMVQGenerator(preset={self.preset!r}, c_in={self.spec.c_in}, seq_len={self.spec.seq_len}, {classes}, "
-                f"{self.spec.n_series} training series, stages: {stages}, tau={self.tau})")
+                f"{self.spec.n_series} training series, stages: {stages}, tau={tau})")
