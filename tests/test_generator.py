@@ -445,6 +445,15 @@ def test_a_class_that_the_mapper_harms_is_not_mapped(gen, tmp_path):
     assert loaded.trial.left_out == [gen.spec.vocab[0]] and np.array_equal(loaded.sample(9, seed=1)[0], harmed.sample(9, seed=1)[0])
 
 
+@pytest.mark.parametrize('share', [0., 0.4])
+def test_samples_that_crowd_near_held_back_series_are_tried_nevertheless(data, monkeypatch, share):
+    monkeypatch.setattr(generator, 'nearest_is', lambda x, *_: torch.arange(len(x)) >= share * len(x))
+    crowded = fit(*data)
+    monkeypatch.setattr(generator, 'nearest_is', lambda x, *_: torch.zeros(len(x), dtype=torch.bool))
+    pd.testing.assert_frame_equal(crowded.trial.table, fit(*data).trial.table)
+    assert np.isfinite(crowded.trial.table.FID_after.iloc[0])
+
+
 def test_a_training_split_too_small_for_a_trial_is_mapped(data):
     gen = fit(data[0][:20], data[1][:20])
     assert gen.report().table is None and 'not known' in repr(gen.report()) and gen.report().helps

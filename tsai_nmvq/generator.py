@@ -136,6 +136,7 @@ class NMVQGenerator:
                       ((learn.data, rows), (learn.held_back, np.arange(len(learn.held_back)))))
         # The prior has seen held-back series, and may copy them; the mapper has not
         fresh = ~nearest_is(before, seen, held) if len(learn.data) <= most else torch.ones_like(ids, dtype=torch.bool)
+        if 2 * fresh.sum() < n: fresh = torch.ones_like(fresh)               # a crowd in one place, not copies: all of it is tried
         labels = [self.spec.to_labels(v) if self.spec.vocab else None for v in (learn.held_back.y, ids[fresh].cpu().numpy())]
         features = RocketFeatures.fit(seen[:n], seed=seed).to(self.device)
         return MapperTrial.run(held, labels[0], before[fresh], after[fresh], labels[1], features)
