@@ -235,7 +235,8 @@ def cost(case): # {'seq_len', 'c_in', 'n'} -> a row of the table; in a process o
             timed(f'{STEPS} steps of stage 2, s', train, pri)
             mapr = timed('stage 3 starts, s', MapperLearner, data, tok.model, pri.model, tau=0.1, device='cpu')
             timed(f'{STEPS} steps of stage 3, s', train, mapr)
-            timed('64 samples, s', NMVQGenerator.from_learners(tok, pri, mapr).sample, 64, seed=0)
+            gen = timed('trial of the mapper, s', NMVQGenerator.from_learners, tok, pri, mapr)
+            timed('64 samples, s', gen.sample, 64, seed=0)
         row['peak, MB'], row['X, MB'] = peak.mb, X.nbytes / 2 ** 20
     return row
 

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from tsai.basics import TSClassification, TSStandardize, TSTensor, get_ts_dls
 
 from tsai_nmvq import generator, metrics
-from tsai_nmvq.data import apportion
+from tsai_nmvq.data import SeriesData, apportion
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.learners import MapperLearner, PriorLearner, StageLearner, TokenizerLearner
 from tsai_nmvq.metrics import RocketFeatures, fid, fit_classifier
@@ -299,9 +299,13 @@ def test_settings_of_sampling_are_passed_on(gen): # guidance scale 0 is uncondit
     assert (a == b).all() and (c != d).any()
 
 
-def test_a_series_does_not_depend_on_how_many_are_made_at_once(gen, monkeypatch):
-    monkeypatch.setattr(generator, 'SAMPLE_LOGITS', dict(cpu=1, cuda=1))
+@pytest.mark.parametrize('bound', ['PART_LOGITS', 'PART_VALUES'])
+def test_series_are_made_some_at_a_time(gen, monkeypatch, bound):
+    monkeypatch.setattr(generator, bound, dict(cpu=1, cuda=1))
+    parts, decode = [], gen.tokenizer.decode
+    monkeypatch.setattr(gen.tokenizer, 'decode', lambda tokens: (parts.append(len(tokens['lf'])), decode(tokens))[1])
     X, y = gen.sample(40, seed=0)
+    assert parts == [16, 16, 8]
     assert X.shape == (40, 1, 50) and len(np.unique(X.round(3), axis=0)) > 20 and len(y) == 40
 
 
@@ -443,6 +447,17 @@ def test_a_class_that_the_mapper_harms_is_not_mapped(gen, tmp_path):
         assert same != mapped
     loaded = NMVQGenerator.load(harmed.save(tmp_path/'trial.nmvq'))
     assert loaded.trial.left_out == [gen.spec.vocab[0]] and np.array_equal(loaded.sample(9, seed=1)[0], harmed.sample(9, seed=1)[0])
+
+
+@pytest.mark.parametrize('values, n', [(1, 128), (50 * 300, 300), (10 ** 9, 640)])
+def test_the_trial_takes_fewer_samples_of_long_series(gen, data, monkeypatch, values, n):
+    monkeypatch.setattr(generator, 'TRIAL_VALUES', values)
+    monkeypatch.setattr(generator, 'nearest_is', lambda x, *_: torch.zeros(len(x), dtype=torch.bool))
+    tried = []
+    monkeypatch.setattr(MapperTrial, 'run', lambda held, y_held, before, after, *_: tried.append((len(before), len(after))))
+    X, y, splits = data
+    gen._try_mapper(MapperLearner(SeriesData.from_arrays(X, y, splits), gen.tokenizer, gen.prior, model=gen.mapper))
+    assert tried == [(n, n)]
 
 
 @pytest.mark.parametrize('share', [0., 0.4])

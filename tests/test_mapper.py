@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from tsai.all import TSTensor
 from tsai.models.utils import build_ts_model
 
-from tsai_nmvq.models.mapper import MAPPER_PRESETS, NeuralMapper
+from tsai_nmvq.models import mapper as mapper_module
+from tsai_nmvq.models.mapper import MAPPER_PRESETS, MAX_KEYS, FullAttention, NeuralMapper
 
 PRESETS = pytest.mark.parametrize('preset', MAPPER_PRESETS)
 
@@ -122,6 +123,24 @@ def test_each_step_sees_the_whole_series(preset):
     x = torch.randn(1, 1, 150, requires_grad=True)
     model(x, seeded())[0, 0, -1].backward()
     assert (x.grad[0, 0] != 0).float().mean() > 0.95
+
+
+@PRESETS
+def test_attention_of_long_series_is_bounded_and_still_sees_all(preset, monkeypatch):
+    model, n_keys = mapper(seq_len=4096, preset=preset, residual=False), []
+    attend = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', lambda q, k, v: (n_keys.append((q.shape[-2], k.shape[-2])), attend(q, k, v))[1])
+    x = torch.randn(1, 1, 4096, requires_grad=True)
+    model(x, seeded())[0, 0, -1].backward()
+    assert n_keys == [(4096 // model.stride, MAX_KEYS)] and (x.grad[0, 0] != 0).float().mean() > 0.95
+
+
+def test_averaged_keys_are_exact_where_neighbours_agree(monkeypatch):
+    attention, h = FullAttention(8, 2), torch.randn(3, 8, 5).repeat_interleave(4, -1)
+    exact = attention(h)
+    monkeypatch.setattr(mapper_module, 'MAX_KEYS', 5)
+    torch.testing.assert_close(attention(h), exact)
+    assert not torch.allclose(attention(h.roll(1, -1)), exact.roll(1, -1), atol=1e-4)
 
 
 @PRESETS

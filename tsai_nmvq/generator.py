@@ -26,7 +26,9 @@ from .trial import MapperTrial, nearest_is
 __all__ = ['NMVQGenerator', 'SCHEDULES', 'scheduled_epochs']
 
 FORMAT, FORMAT_VERSION = 'tsai_nmvq', 3
-SAMPLE_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)           # of a part: on a CPU they stay in its cache
+PART_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)             # of series sampled at a time: on a CPU they stay in its cache
+PART_VALUES = dict(cpu=2 ** 20, cuda=2 ** 26)             # of series decoded or mapped at a time: both hold some hundred times as many
+TRIAL_VALUES = 2 ** 21                                    # of the samples on which the mapper is tried, where that many are 128 to 640
 STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
 
@@ -125,8 +127,9 @@ class NMVQGenerator:
         if stage == 'mapper': self.tau, self.tau_table, self.trial = learn.tau, learn.tau_table, self._try_mapper(learn)
 
     @torch.no_grad()
-    def _try_mapper(self, learn, n=640, most=2048, seed=0):
+    def _try_mapper(self, learn, most=2048, seed=0):
         if not len(learn.held_back): return MapperTrial()
+        n = min(640, max(128, TRIAL_VALUES // (self.spec.c_in * self.spec.seq_len)))
         generator = self._generator(seed)
         ids = self._ids(n, None, generator)
         before = self.sample_ids(ids, generator, mapped=False)
@@ -245,8 +248,9 @@ class NMVQGenerator:
 
     @property
     def _part_rows(self): # series at a time
-        per_series = max(n * self.tokenizer.codebook_size[band] for band, n in self.tokenizer.n_tokens.items())
-        return max(16, min(1024, SAMPLE_LOGITS.get(self.device.type, 2 ** 24) // per_series))
+        kind, values = self.device.type, self.spec.c_in * self.spec.seq_len
+        logits = max(n * self.tokenizer.codebook_size[band] for band, n in self.tokenizer.n_tokens.items())
+        return max(16, min(1024, PART_LOGITS.get(kind, 2 ** 24) // logits, PART_VALUES.get(kind, 2 ** 22) // values))
 
     def _apply(self, xb, func, generator):
         x = torch.as_tensor(xb) if isinstance(xb, np.ndarray) else xb

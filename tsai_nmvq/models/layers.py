@@ -148,13 +148,13 @@ class SelfAttention(nn.Module):
 
     def forward(self,
         x:Tensor, # [bs, n, dim]
-        asked:Tensor=None # Tokens whose output is needed [bs, m]; all by default
+        queries:Tensor=None # Tokens that attend to x [bs, m, dim]; x itself by default
     ) -> Tensor: # [bs, n or m, dim]
-        "Each token asked for attends to all."
-        if asked is None: qkv = self.qkv(x).split(self.inner, -1)
+        "Each query attends to all tokens."
+        if queries is None: qkv = self.qkv(x).split(self.inner, -1)
         else:
             to_q, to_kv = self.qkv.weight.tensor_split([self.inner])
-            qkv = F.linear(take_tokens(x, asked), to_q), *F.linear(x, to_kv).split(self.inner, -1)
+            qkv = F.linear(queries, to_q), *F.linear(x, to_kv).split(self.inner, -1)
         q, k, v = (t.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for t in qkv)
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
@@ -187,6 +187,7 @@ class TransformerBlock(nn.Module):
         asked:Tensor=None # Tokens whose output is needed [bs, m]; all by default
     ) -> Tensor: # [bs, n or m, dim]
         "Tokens after attention and feed-forward."
-        attended = self.attn(self.norm1(x), asked)
+        normed = self.norm1(x)
+        attended = self.attn(normed, None if asked is None else take_tokens(normed, asked))
         x = (x if asked is None else take_tokens(x, asked)) + self.drop(attended)
         return x + self.drop(self.ff(self.norm2(x)))

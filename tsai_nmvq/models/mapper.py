@@ -19,6 +19,7 @@ MAPPER_PRESETS = {
                   noise_channels=0),
 }
 ATTENTION_HEAD_DIM = 32
+MAX_KEYS = 256              # positions at the bottleneck are averaged to no more than these to be attended to: cost stays linear
 
 
 class WeightStandardizedConv1d(nn.Conv1d):
@@ -54,12 +55,15 @@ class LinearAttention(nn.Module):
 
 
 class FullAttention(nn.Module):
-    "Softmax attention at the bottleneck, pre-norm, with a skip."
+    "Softmax attention at the bottleneck, pre-norm, with a skip. Long series are averaged to fewer keys. [after arXiv 2102.12122]"
     def __init__(self, dim, n_heads):
         super().__init__()
         self.norm, self.attn = nn.GroupNorm(1, dim), SelfAttention(dim, n_heads, ATTENTION_HEAD_DIM)
 
-    def forward(self, x): return x + self.attn(self.norm(x).transpose(1, 2)).transpose(1, 2)  # [bs, dim, n] -> same
+    def forward(self, x): # [bs, dim, n] -> same
+        h = self.norm(x)
+        attended = self.attn(F.adaptive_avg_pool1d(h, MAX_KEYS).mT, h.mT) if h.shape[-1] > MAX_KEYS else self.attn(h.mT)
+        return x + attended.mT
 
 
 class NeuralMapper(ConfigModule):
