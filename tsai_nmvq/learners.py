@@ -27,7 +27,7 @@ from .plots import plot_pairs, plot_tau
 from .trial import held_back_rows
 
 __all__ = ['TokenizerLearner', 'PriorLearner', 'MapperLearner', 'FIDMetric', 'TAU_GRID', 'class_ids', 'training_latents',
-           'training_tokens']
+           'nearest_tokens']
 
 ENCODE_ROWS = 256
 FEW_SERIES = 256             # up to here the prior would copy, and learns from tokens drawn anew (benchmarks/results/fidelity_log.md)
@@ -129,7 +129,7 @@ class CodeCensus(Callback):
 
     def after_fit(self):
         was_training = self.model.training
-        for band, tokens in training_tokens(self.model, self.learn.data).items():
+        for band, tokens in nearest_tokens(self.model, training_latents(self.model, self.learn.data)).items():
             quantizer = self.model.quantizers[band]
             quantizer.set_used(torch.bincount(tokens.flatten(), minlength=quantizer.codebook_size))
         self.model.train(was_training)
@@ -213,26 +213,28 @@ class PriorLearner(StageLearner):
         spec, self.tokenizer = data.spec, tokenizer.eval()
         model = model or MaskedPrior(spec.c_in, spec.n_classes, spec.seq_len, preset, grid=tokenizer.grid,
                                      codebook_size=tokenizer.codebook_size, **(settings or {}))
-        tokens = self._tokens(data, model)
+        latents = training_latents(tokenizer, data)
+        tokens = self._tokens(latents, data, spec, model.null_class)
         counts = {band: torch.bincount(t.flatten(), minlength=model.codebook_size[band]) for band, t in zip(BANDS, tokens)}
         model.set_used({band: c > 0 for band, c in counts.items()})
-        rows = self._redrawn_rows(data, tokens, model.lf_tau) if model.lf_tau and len(data) <= FEW_SERIES else _tensor_rows(tokens)
+        few = model.lf_tau and len(data) <= FEW_SERIES
+        rows = self._redrawn_rows(latents['lf'], tokens, model.lf_tau) if few else _tensor_rows(tokens)
+        if valid: valid = _tensor_rows(self._tokens(training_latents(tokenizer, valid), valid, spec, model.null_class))
         loss_func = MaskedLoss()
         watched = [*[Watch(f'{band}_loss', lambda *_, band=band: loss_func.by_band[band]) for band in BANDS],
                    *[Watch(f'{band}_accuracy', partial(_accuracy, band)) for band in BANDS]]
-        super().__init__(rows, valid and _tensor_rows(self._tokens(valid, model, spec)), spec, model, n_inp=3,
-                         loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
+        super().__init__(rows, valid, spec, model, n_inp=3, loss_func=loss_func, **{'metrics': watched, **_with_device(kwargs, dls)})
         self.add_cbs([TokenMasking(), *L(cbs)])
 
-    def _tokens(self, data, model, spec=None): # -> (LF tokens, HF tokens, class ids)
-        tokens = training_tokens(self.tokenizer, data)
-        return (*[tokens[band] for band in BANDS], class_ids(data, spec or data.spec, model.null_class).to(tokens['lf'].device))
+    def _tokens(self, latents, data, spec, null_class): # -> (LF tokens, HF tokens, class ids)
+        tokens = nearest_tokens(self.tokenizer, latents)
+        return (*[tokens[band] for band in BANDS], class_ids(data, spec, null_class).to(tokens['lf'].device))
 
-    def _redrawn_rows(self, data, tokens, lf_tau): # LF latents that lie between codes go now to one, now to another
-        quantizer, z, (_, hf, y) = self.tokenizer.quantizers['lf'], training_latents(self.tokenizer, data)['lf'], tokens
+    def _redrawn_rows(self, z, tokens, lf_tau): # LF latents that lie between codes go now to one, now to another
+        quantizer, (_, hf, y) = self.tokenizer.quantizers['lf'], tokens
         distances = quantizer.neighbour_distance()
         tau = lf_tau * float(distances.median()) if len(distances) else 0.
-        return lambda idx: (quantizer.tokens(z[idx], tau), hf[idx], y[idx]), len(data)
+        return lambda idx: (quantizer.tokens(z[idx], tau), hf[idx], y[idx]), len(hf)
 
     def real_and_made(self):
         y = self.xb[1]
@@ -422,12 +424,11 @@ class MapperLearner(StageLearner):
 
 # Shared pieces
 
-def training_tokens(
-    tokenizer:VQTokenizer, # Stage 1; set to eval mode
-    data:SeriesData # Series
-) -> dict: # {band: nearest codes [n, n_tokens]} on the tokenizer's device
+def nearest_tokens(
+    tokenizer:VQTokenizer, # Stage 1
+    latents:dict # {band: z [n, n_tokens, codebook_dim]}
+) -> dict: # {band: nearest codes [n, n_tokens]}
     "Tokens of all series; distances to the codes are held for some series at a time."
-    latents = training_latents(tokenizer, data)
     out = {band: torch.empty(z.shape[:2], dtype=torch.long, device=z.device) for band, z in latents.items()}
     for band, z in latents.items():
         for rows, part in zip(out[band].split(ENCODE_ROWS), z.split(ENCODE_ROWS)): rows.copy_(tokenizer.quantizers[band].tokens(part))
