@@ -140,6 +140,15 @@ def test_splits_may_be_any_sequence(make):
     assert len(data) == 10 and np.array_equal(data.series([1]).numpy(), series()[[2]])
 
 
+def test_splits_may_be_masks():
+    X, y = series(), labels('a', 'b')
+    masks = [np.isin(np.arange(20), rows) for rows in SPLITS]
+    masked, rows = (SeriesData.from_arrays(X, y, splits) for splits in (masks, SPLITS))
+    assert torch.equal(masked.series(range(10)), rows.series(range(10))) and masked.spec.n_series == 10
+    with pytest.raises(ValueError, match=r'a mask of shape \(19,\) in splits, expected one value a series \[20\]'):
+        SeriesData.from_arrays(X, y, [mask[1:] for mask in masks])
+
+
 @pytest.mark.parametrize('splits, n', [(None, 20), (SPLITS, 10), (L(map(L, SPLITS)), 10), ((SPLITS[0],), 10), (SPLITS[0], 10),
                                        (np.array(SPLITS), 10), ((range(3), range(3, 20)), 3), (([0, 1], [2], [3, 4]), 2)])
 def test_training_split_is_the_first_part(splits, n):

@@ -474,8 +474,9 @@ def test_a_training_split_too_small_for_a_trial_is_mapped(data):
     assert gen.report().table is None and 'not known' in repr(gen.report()) and gen.report().helps
 
 
-def test_evaluate_without_splits_says_what_it_needs(data, gen):
-    with pytest.raises(ValueError, match='splits'): gen.evaluate(data[0], data[1])
+@pytest.mark.parametrize('splits', [None, ([0, 1],), ([0, 1], [2]), ([True] * 80, [True] + [False] * 79)])
+def test_evaluate_without_a_test_split_says_what_it_needs(data, gen, splits):
+    with pytest.raises(ValueError, match='splits'): gen.evaluate(data[0], data[1], splits)
 
 
 def test_evaluate_scores_a_generator_whose_rarest_class_has_one_series(data, monkeypatch):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .models.tokenizer import MIN_SEQ_LEN
 
-__all__ = ['SeriesSpec', 'SeriesData', 'RowsDL', 'stage_dls', 'check_series', 'apportion', 'plain']
+__all__ = ['SeriesSpec', 'SeriesData', 'RowsDL', 'stage_dls', 'check_series', 'split_rows', 'apportion', 'plain']
 
 CHUNK_ROWS = 1024
 MIN_STD = 1e-7      # over the mean: float32 resolves no less
@@ -105,7 +105,7 @@ class SeriesData:
         if X.ndim != 3:
             raise ValueError(f"X has shape {tuple(X.shape)}, expected [n, c_in, seq_len]; for one channel use X[:, None] or tsai's to3d(X)")
         if y is not None and len(y) != len(X): raise ValueError(f"X has {len(X)} rows and y {len(y)}; they must match")
-        train = np.arange(len(X)) if splits is None else np.asarray(_first_split(splits), dtype=np.int64)
+        train = np.arange(len(X)) if splits is None else split_rows(_first_split(splits), len(X))
         return cls(lambda idx: X[train[idx]], len(train), None if y is None else np.asarray(y)[train])
 
     @classmethod
@@ -254,6 +254,17 @@ def _class_labels(y):
                          "and augment with NMVQAugment(gen, mode='perturb'), which keeps targets right")
     if y.dtype == object: y = np.asarray([plain(v) for v in y])
     return y
+
+
+def split_rows(
+    split, # Rows, any sequence of whole numbers, or a boolean mask [n]
+    n:int # Series
+) -> np.ndarray: # Rows, int64
+    "The rows of one part of tsai's splits. ValueError for a mask of another length."
+    rows = np.asarray(split)
+    if rows.dtype != bool: return rows.astype(np.int64)
+    if rows.shape != (n,): raise ValueError(f"a mask of shape {rows.shape} in splits, expected one value a series [{n}]")
+    return np.flatnonzero(rows)
 
 
 def plain(

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from .data import SeriesData, SeriesSpec, apportion
+from .data import SeriesData, SeriesSpec, apportion, split_rows
 from .files import written_aside
 from .learners import MapperLearner, PriorLearner, TokenizerLearner
 from .metrics import STATISTICS, RocketFeatures, conditional_fid, fid, fit_classifier, inception_score, memorization, sharpness, trtr, tstr
@@ -314,9 +314,10 @@ class NMVQGenerator:
         What 'reconstructed' has over the floor is the tokenizer's share of the gap, what 'before mapper' has over it the prior's.
         FID falls as n grows: compare rows, not tables of different n."""
         self._check_fitted('prior')
-        if splits is None or len(splits) < 2 or min(map(len, splits[:2])) < 2:
+        parts = [split_rows(split, len(X)) for split in (() if splits is None else splits[:2])]
+        if len(parts) < 2 or min(map(len, parts)) < 2:
             raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more in each")
-        train, test = (np.asarray(split, dtype=np.int64) for split in splits[:2])
+        train, test = parts
         labels = None if y is None or not self.spec.vocab else np.asarray(y)
         real, held = np.asarray(X[train]), np.asarray(X[test])
         features = RocketFeatures.fit(real, seed=seed)
@@ -357,7 +358,7 @@ class NMVQGenerator:
         "Real series, samples before and after the mapper, and all three as points in the plane of their ROCKET features."
         self._check_fitted('prior')
         if axs is None: axs = plt.subplots(1, 4, figsize=(17, 3.2), layout='constrained')[1]
-        rows = np.arange(len(X)) if splits is None else np.asarray(splits[-1], dtype=np.int64)
+        rows = np.arange(len(X)) if splits is None else split_rows(splits[-1], len(X))
         rows = np.random.default_rng(seed).permutation(rows)[:200]
         labels = None if y is None or not self.spec.vocab else np.asarray(y)[rows]
         real = np.asarray(X[rows])
