@@ -242,6 +242,14 @@ def test_training_raises_the_accuracy_of_the_prior(learner):
     assert learn.recorder.values[-1][column] > learn.recorder.values[0][column] + 0.05
 
 
+def test_the_prior_knows_the_codes_of_its_tokenizer(learner, trained):
+    model, quantizers = learner('prior').model, trained['tokenizer'].model.quantizers
+    for emb, band in ((model.priors['lf'].token_emb, 'lf'), (model.priors['hf'].token_emb, 'hf'), (model.priors['hf'].context_emb, 'lf')):
+        used = quantizers[band].used
+        known, codes = (torch.cdist(c, c) for c in (emb.codes[:len(used)][used], quantizers[band].codebook[used]))
+        assert torch.allclose(known / known.max(), codes / codes.max(), atol=1e-5) and known.max() > 1
+
+
 # What a stage leaves alone
 
 def test_earlier_stages_are_bit_equal_after_later_ones(dls):

@@ -15,8 +15,13 @@ N_TOKENS = dict(lf=5, hf=8)
 TINY = dict(lf_dim=16, lf_layers=1, lf_heads=2, hf_dim=16, hf_layers=1, hf_heads=2, head_dim=8, dropout=0., emb_dropout=0.)
 
 
+CODEBOOKS = {band: torch.randn(k, 4, generator=torch.Generator().manual_seed(k)) * 0.1 + 5 for band, k in SIZES.items()}
+
+
 def prior(n_classes=3, preset='fast', **settings):
-    return MaskedPrior(1, n_classes, preset=preset, grid=GRID, codebook_size=SIZES, **{**TINY, **settings}).eval()
+    model = MaskedPrior(1, n_classes, preset=preset, grid=GRID, codebook_size=SIZES, codebook_dim=4, **{**TINY, **settings}).eval()
+    model.set_codes(CODEBOOKS)
+    return model
 
 
 def sharpen(model, weight=6.):
@@ -147,6 +152,45 @@ def test_codes_in_use_are_kept_in_the_state():
     model.set_used(dict(lf=torch.arange(6) < 4, hf=torch.arange(7) < 2))
     twin.load_state_dict(model.state_dict())
     assert torch.equal(twin.used_lf, model.used_lf) and torch.equal(twin.used_hf, model.used_hf) and not twin.used_hf.all()
+
+
+# Codes are known by their vectors
+
+def test_codes_that_lie_close_start_with_close_embeddings():
+    torch.manual_seed(0)
+    model = MaskedPrior(1, 2, grid=GRID, codebook_size=dict(lf=64, hf=64))
+    codes = torch.randn(32, 8).repeat_interleave(2, 0)
+    codes[1::2] += 0.05 * torch.randn(32, 8)
+    model.set_codes(dict(lf=codes, hf=codes))
+    for emb in (model.priors['lf'].token_emb, model.priors['hf'].token_emb, model.priors['hf'].context_emb):
+        d = torch.cdist(emb.table()[:64], emb.table()[:64]).fill_diagonal_(torch.inf)
+        assert (d.argmin(1) == torch.arange(64) ^ 1).float().mean() > 0.9          # each one's nearest is its twin
+
+
+def test_embeddings_know_neither_the_codes_scale_nor_their_place_nor_unused_codes():
+    model, twin = prior(), prior()
+    twin.load_state_dict(model.state_dict())
+    used = dict(lf=torch.arange(6) < 4, hf=torch.arange(7) < 5)
+    moved = {band: torch.where(used[band][:, None], 30 * code - 7, 1e6) for band, code in CODEBOOKS.items()}
+    for m, codes in ((model, CODEBOOKS), (twin, moved)):
+        m.set_used(used)
+        m.set_codes(codes)
+    for band in BANDS:
+        a, b = (m.priors[band].token_emb.table()[:SIZES[band]][used[band]] for m in (model, twin))
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_one_code_in_use_is_enough():
+    model = prior()
+    model.set_used(dict(lf=torch.arange(6) == 2, hf=torch.arange(7) == 3))
+    model.set_codes(CODEBOOKS)
+    out = model.sample_tokens(torch.zeros(2, dtype=torch.long))
+    assert (out['lf'] == 2).all() and (out['hf'] == 3).all()
+
+
+def test_the_paper_preset_learns_each_code_alone():
+    model = prior(preset='paper')
+    assert torch.equal(model.priors['lf'].token_emb.table(), model.priors['lf'].token_emb.weight)
 
 
 # Guidance

@@ -25,7 +25,7 @@ from .trial import MapperTrial, nearest_is
 
 __all__ = ['NMVQGenerator', 'SCHEDULES', 'scheduled_epochs']
 
-FORMAT, FORMAT_VERSION = 'tsai_nmvq', 3
+FORMAT, FORMAT_VERSION = 'tsai_nmvq', 4
 PART_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)             # of series sampled at a time: on a CPU they stay in its cache
 PART_VALUES = dict(cpu=2 ** 20, cuda=2 ** 26)             # of series decoded or mapped at a time: both hold some hundred times as many
 TRIAL_VALUES = 2 ** 21                                    # of the samples on which the mapper is tried, where that many are 128 to 640

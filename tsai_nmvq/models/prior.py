@@ -18,27 +18,54 @@ PRIOR_PRESETS = {
     # What a laptop learns in a minute. Tokens settle in random order, as the network's own distribution has it: settling the most
     # confident ones first favours the commonest series (FID 0.038 and not 0.031 on 2000 series of ElectricDevices). Given LF,
     # HF is soon learnt: it trains on a share of each batch, and the time goes to LF. Of few series `PriorLearner` draws LF tokens
-    # anew each time, at lf_tau times the codes' distance (benchmarks/results/fidelity_log.md)
+    # anew each time, at lf_tau times the codes' distance. Measured in benchmarks/results/fidelity_log.md
     'fast': dict(lf_dim=128, lf_layers=2, lf_heads=2, hf_dim=96, hf_layers=2, hf_heads=2, ff_mult=2, head_dim=32, dropout=0.,
-                 emb_dropout=0.2, p_uncond=0.1, hf_share=0.25, lf_tau=0.1,
+                 emb_dropout=0.2, p_uncond=0.1, hf_share=0.25, lf_tau=0.1, code_emb=True,
                  n_steps=dict(lf=12, hf=12), choice_temp=dict(lf=math.inf, hf=math.inf)),
     # arXiv 2303.04743 as its authors' package has it
     'paper': dict(lf_dim=128, lf_layers=4, lf_heads=2, hf_dim=32, hf_layers=1, hf_heads=1, ff_mult=1, head_dim=64,
-                  dropout=0., emb_dropout=0.3, p_uncond=0.2, hf_share=1., lf_tau=0.,
+                  dropout=0., emb_dropout=0.3, p_uncond=0.2, hf_share=1., lf_tau=0., code_emb=False,
                   n_steps=dict(lf=10, hf=10), choice_temp=dict(lf=10., hf=0.)),
 }
 
 
+class CodeEmbedding(nn.Embedding):
+    """Embedding of codes: a linear map of the code's vector, plus what is learnt of the code alone.
+
+    Codes that lie close start close, so that rare ones are learnt from their neighbours. [ours]"""
+    def __init__(self, n_ids, dim, codebook_dim): # ids from the codebook's size on have no vector; codebook_dim 0 learns each id alone
+        super().__init__(n_ids, dim)
+        nn.init.normal_(self.weight, std=dim ** -0.5)
+        self.of_codes = None
+        if codebook_dim:
+            self.of_codes = nn.Linear(codebook_dim, dim, bias=False)
+            nn.init.normal_(self.of_codes.weight, std=(dim * codebook_dim) ** -0.5)
+            with torch.no_grad(): self.weight.mul_(0.3)
+            self.register_buffer('codes', torch.zeros(n_ids, codebook_dim))
+
+    def table(self): # -> [n_ids, dim]
+        return self.weight if self.of_codes is None else self.weight + self.of_codes(self.codes)
+
+    def forward(self, ids): return F.embedding(ids, self.table())
+
+    @torch.no_grad()
+    def set_codes(self, codebook, used): # [codebook_size, codebook_dim], codes that matter [codebook_size]
+        if self.of_codes is None: return
+        codebook = codebook - codebook[used].mean(0)
+        self.codes[:len(codebook)] = codebook / codebook[used].std(correction=0).clamp_min(1e-6)
+
+
 class BandPrior(nn.Module):
     "What one band's masked tokens may be, given its visible ones, a class and, for HF, the LF tokens."
-    def __init__(self, n_tokens, codebook_size, n_classes, dim, n_layers, n_heads, ff_mult, head_dim, dropout, emb_dropout, context=None):
+    def __init__(self, n_tokens, codebook_size, n_classes, dim, n_layers, n_heads, ff_mult, head_dim, dropout, emb_dropout, codebook_dim,
+                 context=None):
         super().__init__()
-        self.token_emb = nn.Embedding(codebook_size + 1, dim)              # the last one is the mask token
+        self.token_emb = CodeEmbedding(codebook_size + 1, dim, codebook_dim)   # the last one is the mask token
         self.pos_emb = nn.Parameter(torch.randn(n_tokens, dim) * 0.02)
         self.class_emb = nn.Embedding(n_classes + 1, dim)                  # the last one is the null class
         if context:
             (rows, positions), n_context, context_size = context
-            self.context_emb = nn.Embedding(context_size, dim)
+            self.context_emb = CodeEmbedding(context_size, dim, codebook_dim)
             self.context_pos = nn.Parameter(torch.randn(n_context, dim) * 0.02)
             self.context_mix = nn.Linear(2 * dim, dim)
             above = (torch.arange(positions) * n_context) // positions     # LF position over each HF position
@@ -47,7 +74,7 @@ class BandPrior(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
         self.bias = nn.Parameter(torch.zeros(codebook_size))
         self.drop = Dropout(emb_dropout)
-        for emb in (m for m in self.modules() if isinstance(m, nn.Embedding)): nn.init.normal_(emb.weight, std=dim ** -0.5)
+        nn.init.normal_(self.class_emb.weight, std=dim ** -0.5)
 
     def forward(self, tokens, y, context=None, asked=None): # [bs, n], [bs], [bs, n_context], positions [bs, m] -> states [bs, n or m, dim]
         h = self.token_emb(tokens)
@@ -59,7 +86,7 @@ class BandPrior(nn.Module):
         return self.blocks[-1](h)[:, 1:] if asked is None else self.blocks[-1](h, asked + 1)
 
     def logits(self, h, used): # states [..., dim], codes that may be predicted [codebook_size] -> [..., codebook_size], float32
-        return F.linear(self.head(h), self.token_emb.weight[:-1], self.bias.masked_fill(~used, -torch.inf)).float()
+        return F.linear(self.head(h), self.token_emb.table()[:-1], self.bias.masked_fill(~used, -torch.inf)).float()
 
 
 class MaskedPrior(ConfigModule):
@@ -73,6 +100,7 @@ class MaskedPrior(ConfigModule):
         preset:str='fast', # 'fast' or 'paper', see `PRIOR_PRESETS`
         grid:dict=None, # {band: (rows, positions)}: the tokenizer's
         codebook_size:dict=None, # {band: codes}: the tokenizer's
+        codebook_dim:int=8, # Width of a code: the tokenizer's
         **settings # Settings that replace the preset's: lf_dim, hf_layers, dropout, p_uncond, n_steps, choice_temp, ...
     ):
         super().__init__()
@@ -86,6 +114,7 @@ class MaskedPrior(ConfigModule):
         self.codebook_size, self.mask_id = dict(codebook_size), dict(codebook_size)
         self.n_tokens = {band: rows * positions for band, (rows, positions) in grid.items()}
         shared = {k: s[k] for k in ('ff_mult', 'head_dim', 'dropout', 'emb_dropout')}
+        shared['codebook_dim'] = positive_int(codebook_dim, 'codebook_dim', 'MaskedPrior') if s['code_emb'] else 0
         context = dict(lf=None, hf=(grid['hf'], self.n_tokens['lf'], codebook_size['lf']))
         self.priors = nn.ModuleDict({
             band: BandPrior(self.n_tokens[band], codebook_size[band], self.n_classes, s[f'{band}_dim'], s[f'{band}_layers'],
@@ -123,6 +152,13 @@ class MaskedPrior(ConfigModule):
     ):
         "Only these codes may be predicted from now on."
         for band in BANDS: self._used(band).copy_(used[band])
+
+    def set_codes(self,
+        codebooks:dict # {band: the tokenizer's codes [codebook_size, codebook_dim]}
+    ):
+        "Tell the embeddings what the codes are: they start alike where codes lie close. After `set_used`."
+        for band in BANDS: self.priors[band].token_emb.set_codes(codebooks[band], self._used(band))
+        self.priors['hf'].context_emb.set_codes(codebooks['lf'], self._used('lf'))
 
     @torch.no_grad()
     def sample_tokens(self,
