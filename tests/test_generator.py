@@ -1,6 +1,8 @@
 """`NMVQGenerator`: fitting on the training split alone, sampling, scoring, files, and what it says to bad input."""
 import copy
+import dataclasses
 import hashlib
+import json
 import os
 import pickle
 import random
@@ -494,6 +496,15 @@ def test_show_draws_real_and_synthetic_series_and_their_features(data, gen):
 
 # Files
 
+@pytest.mark.parametrize('vocab', [(1, 2), (1., 2.), ('1', '2')])
+def test_temperatures_by_class_are_loaded_under_the_classes_own_names(gen, tmp_path, vocab):
+    numbered = copy.copy(gen)
+    numbered.spec = dataclasses.replace(gen.spec, vocab=vocab)
+    numbered.tau_table = pd.DataFrame({'tau': [0., 0.1], 'fid': [0.3, 0.2], vocab[0]: [0.1, 0.2], vocab[1]: [0.3, 0.4]})
+    loaded = NMVQGenerator.load(numbered.save(tmp_path / 'gen.nmvq'))
+    assert [(type(c), c) for c in loaded.tau_table] == [(type(c), c) for c in numbered.tau_table]
+
+
 def test_a_loaded_generator_gives_bit_equal_samples(gen, saved):
     loaded = NMVQGenerator.load(saved)
     assert_same_generator(loaded, gen)
@@ -568,6 +579,15 @@ def test_a_newer_file_is_refused(saved, tmp_path):
 def test_a_file_of_an_older_version_is_refused(saved, tmp_path):
     with pytest.raises(ValueError, match='format version 1, from before version 3; fit the generator again'):
         NMVQGenerator.load(rewritten(saved, tmp_path/'older.nmvq', format_version='1'))
+
+
+def test_a_file_of_version_3_is_read(data, tmp_path):
+    "Its priors had no `code_emb`, and said nothing of it."
+    gen = fit(*data, gen=NMVQGenerator(**{**TINY, 'prior': dict(TINY['prior'], code_emb=False)}))
+    with safe_open(gen.save(tmp_path/'gen.nmvq'), 'pt') as f: header = json.loads(f.metadata()['generator'])
+    del header['config']['prior']['code_emb'], header['settings']['prior']['code_emb']
+    loaded = NMVQGenerator.load(rewritten(tmp_path/'gen.nmvq', tmp_path/'older.nmvq', format_version='3', generator=json.dumps(header)))
+    assert (loaded.sample(5, seed=0)[0] == gen.sample(5, seed=0)[0]).all()
 
 
 @pytest.mark.parametrize('changes', [dict(generator='{}'), dict(generator='{"pre'), dict(format_version='one')], ids=str)

@@ -118,6 +118,15 @@ def test_one_step_draws_from_the_logits():
         assert chisquare(seen[expected > 5], expected[expected > 5] * seen[expected > 5].sum() / expected[expected > 5].sum()).pvalue > 1e-4
 
 
+def test_one_number_serves_both_bands_and_a_band_left_out_keeps_the_presets():
+    model, y = prior(n_steps=4), torch.arange(3)
+    assert model.n_steps == dict(lf=4, hf=4)
+    assert same(*(model.sample_tokens(y, n, temp, generator=seeded()) for n, temp in ((2, 1.), (dict(lf=2, hf=2), dict(lf=1., hf=1.)))))
+    assert same(*(model.sample_tokens(y, n, generator=seeded()) for n in (dict(lf=2), dict(lf=2, hf=4))))
+    with pytest.raises(ValueError, match=r"n_steps is {'low': 3}, expected a number, or one for any of \['lf', 'hf'\]"):
+        model.sample_tokens(y, n_steps=dict(low=3))
+
+
 @pytest.mark.parametrize('n_steps', [0, -1, 2.5, None])
 def test_no_decoding_steps_are_refused(n_steps):
     with pytest.raises(ValueError, match=r"n_steps\['lf'\] is .*, expected a whole number of at least 1"):

@@ -110,7 +110,8 @@ class MaskedPrior(ConfigModule):
             grid, codebook_size = like.grid, like.codebook_size
         self.n_classes = positive_int(c_out, 'c_out', 'MaskedPrior', least=0)
         self.null_class, self.p_uncond, self.hf_share, self.lf_tau = self.n_classes, s['p_uncond'], s['hf_share'], s['lf_tau']
-        self.n_steps, self.choice_temp = dict(s['n_steps']), dict(s['choice_temp'])
+        self.n_steps, self.choice_temp = (
+            _by_band(name, s[name], PRIOR_PRESETS[preset][name]) for name in ('n_steps', 'choice_temp'))
         self.codebook_size, self.mask_id = dict(codebook_size), dict(codebook_size)
         self.n_tokens = {band: rows * positions for band, (rows, positions) in grid.items()}
         shared = {k: s[k] for k in ('ff_mult', 'head_dim', 'dropout', 'emb_dropout')}
@@ -163,13 +164,13 @@ class MaskedPrior(ConfigModule):
     @torch.no_grad()
     def sample_tokens(self,
         y:Tensor, # Class id of each series [bs], on the model's device; `null_class` for unconditional
-        n_steps:dict=None, # {band: decoding steps}; the preset's by default
-        choice_temp:dict=None, # {band: temperature of the confidence noise, falling to 0 at the last step; inf for random order}
+        n_steps:dict|int=None, # Decoding steps, {band: number} or one number for both; the preset's where left out
+        choice_temp:dict|float=None, # Temperature of the confidence noise, which falls to 0 at the last step; inf for random order
         cfg_scale:float=1., # Guidance: uncond + s (cond - uncond); 0 unconditional, 1 conditional
         generator:torch.Generator=None # Source of randomness on the model's device
     ) -> dict: # {band: token ids [bs, n_tokens]}, no mask id left
         "Sample by iterative decoding: masked tokens are drawn at each step, the most confident settle. Use in eval mode."
-        n_steps, choice_temp = n_steps or self.n_steps, choice_temp or self.choice_temp
+        n_steps, choice_temp = _by_band('n_steps', n_steps, self.n_steps), _by_band('choice_temp', choice_temp, self.choice_temp)
         out = {}
         for band in BANDS:
             out[band] = self._decode_band(band, y, out.get('lf'), n_steps[band], choice_temp[band], cfg_scale, generator)
@@ -201,3 +202,10 @@ class MaskedPrior(ConfigModule):
                                 asked.repeat(2, 1))
         cond, uncond = both.chunk(2)
         return torch.where(uncond.isinf(), uncond, uncond + cfg_scale * (cond - uncond))
+
+
+def _by_band(name, given, default): # a number for both bands, or {band: number} for some, or None -> {band: number}
+    if given is None: return default
+    given = given if isinstance(given, dict) else dict.fromkeys(BANDS, given)
+    if not set(given) <= set(BANDS): raise ValueError(f"{name} is {given}, expected a number, or one for any of {list(BANDS)}")
+    return {**default, **given}
