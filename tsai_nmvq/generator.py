@@ -26,7 +26,7 @@ from .trial import MapperTrial, nearest_is
 __all__ = ['NMVQGenerator', 'SCHEDULES', 'scheduled_epochs']
 
 FORMAT, FORMAT_VERSION, OLDEST_VERSION = 'tsai_nmvq', 4, 3
-BEFORE = {4: dict(prior=dict(code_emb=False))}            # by version, what older files do not say of a stage
+BEFORE_VERSION_4 = dict(prior=dict(code_emb=False))       # what older files do not say of a stage
 PART_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)             # of series sampled at a time: on a CPU they stay in its cache
 PART_VALUES = dict(cpu=2 ** 20, cuda=2 ** 26)             # of series decoded or mapped at a time: both hold some hundred times as many
 TRIAL_VALUES = 2 ** 21                                    # of the samples on which the mapper is tried, where that many are 128 to 640
@@ -424,7 +424,7 @@ class NMVQGenerator:
             if header['tau_table'] is not None:                              # JSON has no keys but strings: labels are put back
                 gen.tau_table = pd.DataFrame(header['tau_table']).rename(columns={str(v): v for v in gen.spec.vocab or ()})
             for stage, config in header['config'].items():
-                for later in (v for v in BEFORE if v > version): config = {**BEFORE[later].get(stage, {}), **config}
+                if version < 4: config = {**BEFORE_VERSION_4.get(stage, {}), **config}
                 with isolated_rng(None): model = STAGES[stage](**config)     # first weights are drawn, and replaced
                 model.load_state_dict({k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(f'{stage}.')})
                 setattr(gen, stage, model.eval().to(gen.device))

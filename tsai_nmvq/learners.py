@@ -211,14 +211,14 @@ class PriorLearner(StageLearner):
     ):
         data, valid = _splits_of(dls)
         spec, self.tokenizer = data.spec, tokenizer.eval()
-        codebooks = {band: tokenizer.quantizers[band].codebook for band in BANDS}
         model = model or MaskedPrior(spec.c_in, spec.n_classes, spec.seq_len, preset, grid=tokenizer.grid,
-                                     codebook_size=tokenizer.codebook_size, codebook_dim=codebooks['lf'].shape[1], **(settings or {}))
+                                     codebook_size=tokenizer.codebook_size, codebook_dim=tokenizer.quantizers['lf'].codebook_dim,
+                                     **(settings or {}))
         latents = training_latents(tokenizer, data)
         tokens = self._tokens(latents, data, spec, model.null_class)
         counts = {band: torch.bincount(t.flatten(), minlength=model.codebook_size[band]) for band, t in zip(BANDS, tokens)}
         model.set_used({band: c > 0 for band, c in counts.items()})
-        model.set_codes(codebooks)
+        model.set_codes({band: tokenizer.quantizers[band].codebook for band in BANDS})
         few = model.lf_tau and len(data) <= FEW_SERIES
         rows = self._redrawn_rows(latents['lf'], tokens, model.lf_tau) if few else _tensor_rows(tokens)
         if valid: valid = _tensor_rows(self._tokens(training_latents(tokenizer, valid), valid, spec, model.null_class))

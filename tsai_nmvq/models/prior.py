@@ -205,7 +205,6 @@ class MaskedPrior(ConfigModule):
 
 
 def _by_band(name, given, default): # a number for both bands, or {band: number} for some, or None -> {band: number}
-    if given is None: return default
-    given = given if isinstance(given, dict) else dict.fromkeys(BANDS, given)
+    if not isinstance(given, dict): given = {} if given is None else dict.fromkeys(BANDS, given)
     if not set(given) <= set(BANDS): raise ValueError(f"{name} is {given}, expected a number, or one for any of {list(BANDS)}")
     return {**default, **given}
