@@ -595,6 +595,14 @@ def test_a_damaged_header_is_refused(saved, tmp_path, changes):
     with pytest.raises(ValueError, match=r'damaged\.nmvq'): NMVQGenerator.load(rewritten(saved, tmp_path/'damaged.nmvq', **changes))
 
 
+def test_weights_of_other_sizes_are_refused_in_one_sentence(saved, tmp_path):
+    with safe_open(saved, 'pt') as f: header = json.loads(f.metadata()['generator'])
+    header['config']['mapper']['mults'] = [1] * 8
+    path = rewritten(saved, tmp_path/'damaged.nmvq', generator=json.dumps(header))
+    with pytest.raises(ValueError, match='its header and its weights do not fit') as e: NMVQGenerator.load(path)
+    assert len(str(e.value)) < 400 + len(str(path)) and '\n' not in str(e.value)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.nmvq'): NMVQGenerator.load(tmp_path/'nowhere.nmvq')
 

@@ -2,6 +2,7 @@
 import json
 import math
 from pathlib import Path
+from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -429,7 +430,7 @@ class NMVQGenerator:
                 model.load_state_dict({k.split('.', 1)[1]: v for k, v in tensors.items() if k.startswith(f'{stage}.')})
                 setattr(gen, stage, model.eval().to(gen.device))
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
-            reason = ' '.join(str(e).split())
+            reason = shorten(str(e), 200, placeholder=' ...')
             raise ValueError(f"{path} is damaged: its header and its weights do not fit ({reason}); save it again with gen.save()") from e
         return gen
 

@@ -288,12 +288,12 @@ class UnpairedTerms(Callback):
         counts = (torch.as_tensor(spec.proportions if spec.vocab else [1.]) * n).ceil().long().to(_device(prior))
         ids = torch.arange(len(counts), device=counts.device) if spec.vocab else counts.new_tensor([prior.null_class])
         self.x_gen = torch.cat([tokenizer.decode(prior.sample_tokens(y)) for y in ids.repeat_interleave(counts).split(ENCODE_ROWS)])
-        self.count, self.first = counts, counts.cumsum(0) - counts
+        self.count, self.first_row = counts, counts.cumsum(0) - counts
 
     def before_batch(self):
         if not self.training: return
-        y = self.y = self.learn.y_svq
-        rows = self.first[y] + (torch.rand(len(y), device=y.device) * self.count[y]).long()
+        y = self.y_gen = self.learn.y_svq
+        rows = self.first_row[y] + (torch.rand(len(y), device=y.device) * self.count[y]).long()
         self.learn.xb = (torch.cat((self.learn.x_svq, self.x_gen[rows])),)
 
     def after_pred(self):
@@ -301,7 +301,7 @@ class UnpairedTerms(Callback):
 
     def after_loss(self):
         if not self.training: return
-        self.learn.loss_grad = self.loss_grad + self.loss_func.of_unpaired(self.x_map, self.yb[0], self.y)
+        self.learn.loss_grad = self.loss_grad + self.loss_func.of_unpaired(self.x_map, self.yb[0], self.y_gen)
         self.learn.loss = self.loss_grad.clone()
 
 
