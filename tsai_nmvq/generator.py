@@ -36,7 +36,7 @@ LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLea
 
 SCHEDULES = {   # epochs of at least 24 batches; a bound on the steps for large training splits, and on passes over small ones
     'fast': dict(tokenizer=dict(epochs=40, max_steps=2500, bs=32, lr=2e-3),
-                 prior=dict(epochs=160, max_steps=5000, max_passes=600, bs=64, lr=3e-3),
+                 prior=dict(epochs=320, max_steps=10000, max_passes=600, bs=64, lr=3e-3),
                  mapper=dict(epochs=20, max_steps=1500, bs=32, lr=3e-3)),
     'paper': dict(tokenizer=dict(epochs=60, max_steps=10000, bs=32, lr=1e-3), prior=dict(epochs=120, max_steps=20000, bs=32, lr=1e-3),
                   mapper=dict(epochs=40, max_steps=10000, bs=32, lr=1e-3)),
@@ -144,7 +144,7 @@ class NMVQGenerator:
         if 2 * fresh.sum() < n: fresh = torch.ones_like(fresh)               # a crowd in one place, not copies: all of it is tried
         labels = [self.spec.to_labels(v) if self.spec.vocab else None for v in (learn.held_back.y, ids[fresh].cpu().numpy())]
         features = RocketFeatures.fit(seen[:n], seed=seed).to(self.device)
-        return MapperTrial.run(held, labels[0], before[fresh], after[fresh], labels[1], features)
+        return MapperTrial.run(held, labels[0], before[fresh], after[fresh], labels[1], features, seen)
 
     def _resume(self, checkpoint, spec):
         if checkpoint is None or not Path(checkpoint).exists(): return self._forget()
