@@ -451,9 +451,11 @@ def test_a_class_that_the_mapper_harms_is_not_mapped(gen, tmp_path):
     assert loaded.trial.left_out == [gen.spec.vocab[0]] and np.array_equal(loaded.sample(9, seed=1)[0], harmed.sample(9, seed=1)[0])
 
 
-@pytest.mark.parametrize('values, n', [(1, 128), (50 * 300, 300), (10 ** 9, 640)])
-def test_the_trial_takes_fewer_samples_of_long_series(gen, data, monkeypatch, values, n):
+@pytest.mark.parametrize('values, n_series, n', [
+    (1, 9, 128), (50 * 300, 9, 300), (10 ** 9, 9, 640), (10 ** 9, 700, 700), (10 ** 9, 10 ** 6, 2048)])
+def test_the_trial_takes_as_many_samples_as_training_series_and_fewer_of_long_ones(gen, data, monkeypatch, values, n_series, n):
     monkeypatch.setattr(generator, 'TRIAL_VALUES', values)
+    monkeypatch.setattr(gen, 'spec', dataclasses.replace(gen.spec, n_series=n_series))
     monkeypatch.setattr(generator, 'nearest_is', lambda x, *_: torch.zeros(len(x), dtype=torch.bool))
     tried = []
     monkeypatch.setattr(MapperTrial, 'run', lambda held, y_held, before, after, *_: tried.append((len(before), len(after))))

@@ -70,7 +70,8 @@ def test_a_gain_within_the_noise_is_none(series):
     assert t.table.FID_after['all'] < t.table.FID_before['all'] and not t.helps and 'no more than chance, on 100 series' in t.warnings[0]
 
 
-@pytest.mark.parametrize('n,gain,helps', [(6, 0.1, False), (6, 0.2, True), (32, 0.04, False), (100, 0.04, True), (400, 0.02, False)])
+@pytest.mark.parametrize('n,gain,helps', [
+    (6, 0.1, False), (6, 0.2, True), (32, 0.04, False), (100, 0.04, True), (400, 0.021, True), (400, 0.019, False)])
 def test_a_gain_on_few_series_must_be_larger(n, gain, helps):
     found = dict(held_back=n, FID_before=1., FID_after=1 - gain, sharpness_before=1., sharpness_after=1.)
     t = MapperTrial(pd.DataFrame(found, ['all']))
@@ -78,7 +79,7 @@ def test_a_gain_on_few_series_must_be_larger(n, gain, helps):
 
 
 @pytest.mark.parametrize('n,gain,learnt_gain,helps', [
-    (6, 0.05, 0.11, True), (6, 0.05, 0.09, False), (6, -0.01, 0.5, False), (6, 0.2, -0.1, True), (100, 0.02, None, False)])
+    (6, 0.05, 0.11, True), (6, 0.05, 0.09, False), (6, -0.01, 0.5, False), (6, 0.2, -0.1, True), (100, 0.01, None, False)])
 def test_few_held_back_series_are_helped_by_learnt_ones(n, gain, learnt_gain, helps):
     found = dict(held_back=n, FID_before=1., FID_after=1 - gain, sharpness_before=1., sharpness_after=1.)
     if learnt_gain is not None: found.update(FID_learnt_before=2., FID_learnt_after=2 * (1 - learnt_gain))
@@ -89,7 +90,8 @@ def test_few_held_back_series_are_helped_by_learnt_ones(n, gain, learnt_gain, he
 def test_learnt_series_are_looked_at_where_few_are_held_back_and_at_equal_n(series):
     held, y_held, x, y = series
     features = RocketFeatures.fit(x, n_kernels=200)
-    few, many = (MapperTrial.run(held[:m], y_held[:m], noisy(x), noisy(x, 0.1), y, features, x[:20]) for m in (12, 100))
+    held, y_held = torch.cat((held, x)), np.concatenate((y_held, y))
+    few, many = (MapperTrial.run(held[:m], y_held[:m], noisy(x), noisy(x, 0.1), y, features, x[:20]) for m in (12, 200))
     assert 'FID_learnt_before' not in many.table
     for name, level in dict(before=0.2, after=0.1).items():
         expected = np.mean([fid(x[:20], part, features) for part in noisy(x, level).split(20)])

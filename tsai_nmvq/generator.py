@@ -30,7 +30,8 @@ FORMAT, FORMAT_VERSION, OLDEST_VERSION = 'tsai_nmvq', 4, 3
 BEFORE_VERSION_4 = dict(prior=dict(code_emb=False))       # what older files do not say of a stage
 PART_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)             # of series sampled at a time: on a CPU they stay in its cache
 PART_VALUES = dict(cpu=2 ** 20, cuda=2 ** 26)             # of series decoded or mapped at a time: both hold some hundred times as many
-TRIAL_VALUES = 2 ** 21                                    # of the samples on which the mapper is tried, where that many are 128 to 640
+TRIAL_SAMPLES = 640, 2048                                 # on which the mapper is tried: as many as training series, between these
+TRIAL_VALUES = 2 ** 20                                    # of them at most, where that many are 128 samples or more
 STAGES = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 LEARNERS = dict(tokenizer=TokenizerLearner, prior=PriorLearner, mapper=MapperLearner)
 
@@ -131,7 +132,7 @@ class NMVQGenerator:
     @torch.no_grad()
     def _try_mapper(self, learn, most=2048, seed=0):
         if not len(learn.held_back): return MapperTrial()
-        n = min(640, max(128, TRIAL_VALUES // (self.spec.c_in * self.spec.seq_len)))
+        n = min(int(np.clip(self.spec.n_series, *TRIAL_SAMPLES)), max(128, TRIAL_VALUES // (self.spec.c_in * self.spec.seq_len)))
         generator = self._generator(seed)
         ids = self._ids(n, None, generator)
         before = self.sample_ids(ids, generator, mapped=False)
