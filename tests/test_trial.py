@@ -106,6 +106,12 @@ def test_a_class_that_is_harmed_is_left_out_alone(series):
     assert t.helps and t.left_out == ['1'] and any("class '1' worse" in w for w in t.warnings)
 
 
+@pytest.mark.parametrize('harm,left_out', [(0.05, []), (0.07, ['b'])])
+def test_a_class_goes_by_the_whole_unless_it_is_worse_by_more_than_chance(harm, left_out):
+    found = dict(held_back=[200, 184, 16], FID_before=1., FID_after=[0.5, 0.4, 1 + harm], sharpness_before=1., sharpness_after=1.)
+    assert MapperTrial(pd.DataFrame(found, ['all', 'a', 'b'])).left_out == left_out
+
+
 def test_blur_is_said(series):
     blurred = torch.nn.functional.avg_pool1d(series[2], 15, 1, 7)
     t = trial(series, noisy(series[2]), blurred)

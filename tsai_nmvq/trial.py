@@ -99,10 +99,11 @@ class MapperTrial:
 
     @property
     def left_out(self) -> list: # Labels
-        "Classes that the mapper makes worse, of those with enough held-back series to tell."
+        "Classes that the mapper makes worse by more than the trial's noise, of those with enough held-back series to tell."
         if self.table is None: return []
         classes = self.table.iloc[1:]
-        return list(classes.index[(classes.FID_after > classes.FID_before) & (classes.held_back >= MIN_OF_CLASS)])
+        harmed = classes.FID_after > (1 + _noise(classes.held_back)) * classes.FID_before
+        return list(classes.index[harmed & (classes.held_back >= MIN_OF_CLASS)])
 
     @property
     def warnings(self) -> list: # Sentences
@@ -149,8 +150,12 @@ class MapperTrial:
         return table + ''.join(f'<p>{escape(sentence)}</p>' for sentence in self.warnings)
 
 
+def _noise(n): # share of the FID by which n held-back series may be wrong
+    return NOISE_OF_ONE / n ** 0.5
+
+
 def _least_gain(n): # of the FID on n held-back series
-    return max(LEAST_GAIN, NOISE_OF_ONE / n ** 0.5)
+    return max(LEAST_GAIN, _noise(n))
 
 
 def _mean_fid(real, gen): # features [k, n_features] and of more series -> mean FID of as many at a time
