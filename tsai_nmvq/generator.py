@@ -207,9 +207,9 @@ class NMVQGenerator:
 
     def _mapped(self, x, ids, generator): # only where the mapper's trial found that it helps
         if not self._maps: return x
-        x_map = self.mapper(x, generator)
-        if not self.trial.left_out: return x_map
-        keep = torch.isin(ids, torch.as_tensor(self.spec.to_ids(self.trial.left_out), device=ids.device))
+        x_map, left_out = self.mapper(x, generator), self.trial.left_out
+        if not left_out: return x_map
+        keep = torch.isin(ids, torch.as_tensor(self.spec.to_ids(left_out), device=ids.device))
         return torch.where(keep[:, None, None], x, x_map)
 
     @property

@@ -50,7 +50,7 @@ class MapperTrial:
     Samples that may be the prior's copies of held-back series should be left out: the prior has seen these series, the mapper has not.
     FID falls as n grows and rows differ in n: compare before and after, not rows."""
     def __init__(self,
-        table:pd.DataFrame=None # Of all series, then of each class; columns held_back, FID_before, FID_after, sharpness_before, ...
+        table:pd.DataFrame=None # Of all series, then of each class: held_back, FID_*, sharpness_*, where few are held back FID_learnt_*
     ):
         self.table = table      # None where there were too few series to hold any back
 
