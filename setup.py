@@ -20,11 +20,12 @@ setup(
     keywords=cfg['keywords'].split(),
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[f"{cfg['lib_path']}*"]),
+    package_data={cfg['lib_path']: ['py.typed']}, # type checkers of users read our annotations
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},
     entry_points={
         'console_scripts': cfg['console_scripts'].split(),
         'tsai': 'nmvq = tsai_nmvq.plugin',
-        'torch.backends': 'tsai_nmvq = tsai_nmvq._autoload:autoload', # how `import torch` gets to call us
+        'torch.backends': 'tsai_nmvq = tsai_nmvq.host.star_import:autoload', # how `import torch` gets to call us
     },
 )

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tsai_nmvq.losses import PAIRED, Adversary, MapperLoss, Matching
 from tsai_nmvq.models.mapper import NeuralMapper
+from tsai_nmvq.train.losses import PAIRED, Adversary, MapperLoss, SlicedWasserstein
 
 SPEC = SimpleNamespace(c_in=2, n_classes=3)
 
@@ -28,40 +28,41 @@ def test_a_weight_of_every_loss_is_of_a_term_there_is():
         assert {**loss.paired, **loss.unpaired} == weights
 
 
-def test_texture_is_the_same_anywhere_but_not_blurred():
+def test_kernels_see_the_same_anywhere_but_not_blurred():
     x = torch.randn(16, 1, 200)
-    moved, blurred = seeded(PAIRED['texture'], x.roll(50, -1), x), seeded(PAIRED['texture'], F.avg_pool1d(x, 3, 1, 1), x)
+    kernels = PAIRED['kernels']
+    moved, blurred = seeded(kernels, x.roll(50, -1), x), seeded(kernels, F.avg_pool1d(x, 3, 1, 1), x)
     assert moved < 0.25 * blurred and float((x.roll(50, -1) - x).abs().mean()) > 1
 
 
-def test_matching_asks_for_the_set_and_not_for_pairs():
+def test_sliced_wasserstein_asks_for_the_set_and_not_for_pairs():
     x, y = torch.randn(32, 2, 60).cumsum(-1), torch.arange(32) % 3
     order = torch.cat([(y == c).nonzero()[:, 0].flip(0) for c in range(3)])
     shuffled = x[order][torch.argsort(y, stable=True).argsort()]              # within each class
-    match = Matching(SPEC)
-    assert seeded(match, shuffled, x, y) == pytest.approx(0, abs=1e-5) and seeded(match, 2 * x, x, y) > 0.02
-    assert seeded(PAIRED['texture'], shuffled, x) > 0.02
+    swd = SlicedWasserstein(SPEC)
+    assert seeded(swd, shuffled, x, y) == pytest.approx(0, abs=1e-5) and seeded(swd, 2 * x, x, y) > 0.02
+    assert seeded(PAIRED['kernels'], shuffled, x) > 0.02
 
 
-def test_matching_alone_brings_samples_to_the_real_set():
-    mapper, y, match = NeuralMapper(2, seq_len=64, dim=16), torch.arange(32) % 3, Matching(SPEC)
+def test_sliced_wasserstein_alone_brings_samples_to_the_real_set():
+    mapper, y, swd = NeuralMapper(2, seq_len=64, dim=16), torch.arange(32) % 3, SlicedWasserstein(SPEC)
     opt = torch.optim.Adam(mapper.parameters(), 5e-3)
     def real(): return torch.randn(32, 2, 64)
     def made(): return 2 * torch.randn(32, 2, 64) + 0.5
     for _ in range(60):
         opt.zero_grad()
-        match(mapper(made()), real(), y).backward()
+        swd(mapper(made()), real(), y).backward()
         opt.step()
     with torch.no_grad(): x_map = mapper(made())
     assert 0.8 < x_map.std() < 1.2 and x_map.mean().abs() < 0.2
 
 
-def test_matching_keeps_classes_apart():
+def test_sliced_wasserstein_keeps_classes_apart():
     y = torch.arange(64) % 2
     x = torch.randn(64, 2, 60) * (1 + 3 * y)[:, None, None]
     swapped = x.view(32, 2, 2, 60).flip(1).flatten(0, 1)                      # the same set, in the other class
-    assert seeded(Matching(SPEC, spread=0.), swapped, x, y) == pytest.approx(0, abs=1e-5)
-    assert seeded(Matching(SPEC), swapped, x, y) > 0.05
+    assert seeded(SlicedWasserstein(SPEC, spread=0.), swapped, x, y) == pytest.approx(0, abs=1e-5)
+    assert seeded(SlicedWasserstein(SPEC), swapped, x, y) > 0.05
 
 
 def test_the_adversary_learns_to_tell_blurred_series_and_says_where_to_go():

@@ -6,9 +6,11 @@ from tsai.all import TSTensor
 from tsai.models.utils import build_ts_model
 
 from tsai_nmvq.models import mapper as mapper_module
-from tsai_nmvq.models.mapper import MAPPER_PRESETS, MAX_KEYS, FullAttention, NeuralMapper
+from tsai_nmvq.models.mapper import MAX_KEYS, FullAttention, NeuralMapper
+from tsai_nmvq.presets import MAPPER_PRESETS
 
 PRESETS = pytest.mark.parametrize('preset', MAPPER_PRESETS)
+LENGTHS = *range(16, 34), 75, 150, 151, 470, 1639
 
 
 def mapper(c_in=1, seq_len=40, preset='fast', **settings):
@@ -36,7 +38,7 @@ def train(model, n_steps, lr=3e-3, **kwargs):
 
 
 @PRESETS
-@pytest.mark.parametrize('c_in, seq_len', [*[(1, n) for n in (*range(16, 34), 75, 150, 151, 470, 1639)], (2, 16), (3, 17), (6, 101)])
+@pytest.mark.parametrize('c_in, seq_len', [*[(1, n) for n in LENGTHS], (2, 16), (3, 17), (6, 101)])
 def test_shape_is_kept_at_every_length(preset, c_in, seq_len):
     model, x = mapper(c_in, seq_len, preset, residual=False), torch.randn(2, c_in, seq_len)
     out = model(x)
@@ -53,7 +55,7 @@ def test_it_takes_other_lengths_than_its_own(preset):
 @pytest.mark.parametrize('seq_len', [16, 17, 40, 151])
 def test_residual_mapper_starts_as_the_identity(preset, seq_len):
     model, x = mapper(2, seq_len, preset, residual=True), 100 + 20 * torch.randn(4, 2, seq_len)
-    model.scale.set([100., 90.], [20., 3.])
+    model.standardizer.set([100., 90.], [20., 3.])
     for training in (True, False): torch.testing.assert_close(model.train(training)(x), x, rtol=1e-5, atol=1e-3)
 
 
@@ -66,7 +68,8 @@ def test_every_parameter_gets_a_gradient(preset, residual, c_in):
     x_svq, x = pairs(c_in=c_in)
     model.zero_grad()
     F.l1_loss(model(x_svq), x).backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()] == []
+    grads = {name: p.grad for name, p in model.named_parameters()}
+    assert [name for name, grad in grads.items() if grad is None or not grad.isfinite().all() or not grad.any()] == []
 
 
 @PRESETS
@@ -113,7 +116,7 @@ def test_units_are_the_datas_own(preset):
     model, (x, _) = mapper(2, preset=preset, residual=False), pairs(c_in=2)
     plain = model(x, seeded())
     mean, std = torch.tensor([[50.], [-3.]]), torch.tensor([[10.], [0.1]])
-    model.scale.set(mean, std)
+    model.standardizer.set(mean, std)
     torch.testing.assert_close(model(mean + std * x, seeded()), mean + std * plain, rtol=1e-4, atol=1e-4)
 
 
@@ -129,7 +132,10 @@ def test_each_step_sees_the_whole_series(preset):
 def test_attention_of_long_series_is_bounded_and_still_sees_all(preset, monkeypatch):
     model, n_keys = mapper(seq_len=4096, preset=preset, residual=False), []
     attend = F.scaled_dot_product_attention
-    monkeypatch.setattr(F, 'scaled_dot_product_attention', lambda q, k, v: (n_keys.append((q.shape[-2], k.shape[-2])), attend(q, k, v))[1])
+    def watched(q, k, v):
+        n_keys.append((q.shape[-2], k.shape[-2]))
+        return attend(q, k, v)
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', watched)
     x = torch.randn(1, 1, 4096, requires_grad=True)
     model(x, seeded())[0, 0, -1].backward()
     assert n_keys == [(4096 // model.stride, MAX_KEYS)] and (x.grad[0, 0] != 0).float().mean() > 0.95

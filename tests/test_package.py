@@ -1,10 +1,10 @@
-"""The package as it is installed: import order, public names, and the wheel in an environment outside the source tree."""
-import ast
+"""The package as it is installed: public names, what other files repeat of it, and the wheel outside the source tree."""
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from configparser import ConfigParser
 from pathlib import Path
@@ -15,52 +15,24 @@ import pytest
 import tsai_nmvq
 
 SOURCE = Path(__file__).parents[1]
-ORDER = [ # a module imports only modules above it
-    'models.bands', 'models.layers', 'models.quantizer', 'models.tokenizer', 'models.schedule', 'models.prior', 'models.mapper',
-    'rng', 'files', 'data', 'metrics', 'plots', 'trial', 'losses', 'learners', 'generator', 'augment', '_autoload', 'host', 'plugin', 'cli',
-    'all', '__main__']
-LAZY = {('_autoload', 'host')} # once tsai is asked for names
-MODULES = {'.'.join(path.relative_to(SOURCE/'tsai_nmvq').with_suffix('').parts): path
-           for path in (SOURCE/'tsai_nmvq').rglob('*.py') if path.stem != '__init__'}
 
 
-def imports(module):
-    "Absolute names of what a module of ours imports, at the top or inside a function."
-    package = ['tsai_nmvq', *module.split('.')[:-1]]
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding='utf-8'))):
-        if isinstance(node, ast.Import): yield from (alias.name for alias in node.names)
-        if isinstance(node, ast.ImportFrom):
-            above = package[:len(package) + 1 - node.level] if node.level else []
-            source = '.'.join([*above, *filter(None, [node.module])])
-            yield from (f'{source}.{alias.name}' for alias in node.names)
-
-
-def imported_modules(module):
-    names = {name.removeprefix('tsai_nmvq.') for name in imports(module) if name.startswith('tsai_nmvq.')}
-    return {known for known in ORDER for name in names if name == known or name.startswith(f'{known}.')}
-
-
-def test_order_names_every_module(): assert sorted(MODULES) == sorted(ORDER)
-
-
-@pytest.mark.parametrize('module', ORDER)
-def test_imports_only_go_up(module):
-    below = {name for name in imported_modules(module) if ORDER.index(name) >= ORDER.index(module) and (module, name) not in LAZY}
-    assert not below, f"{module} imports {below}"
-
-
-@pytest.mark.parametrize('module', ORDER[:ORDER.index('cli')])
-def test_nothing_a_plugin_needs_star_imports_tsai(module): # tsai.basics and tsai.all load the plugins
-    assert not [name for name in imports(module) if name.startswith(('tsai.basics', 'tsai.all'))]
-
-
-def test_augment_needs_no_generator(): assert 'generator' not in imported_modules('augment')
-
-
-def test_version_is_the_same_everywhere():
+@pytest.fixture(scope='module')
+def settings():
     config = ConfigParser(delimiters=['='])
-    config.read(SOURCE/'settings.ini')
-    assert config['DEFAULT']['version'] == tsai_nmvq.__version__
+    config.read(SOURCE/'settings.ini', encoding='utf-8')
+    return config['DEFAULT']
+
+
+def test_version_is_the_same_everywhere(settings):
+    assert settings['version'] == tsai_nmvq.__version__
+    assert f'\nversion: {tsai_nmvq.__version__}\n' in (SOURCE/'CITATION.cff').read_text(encoding='utf-8')
+    assert f'## [{tsai_nmvq.__version__}]' in (SOURCE/'CHANGELOG.md').read_text(encoding='utf-8')
+
+
+def test_nbdev_2_and_3_read_the_same_settings(settings):
+    nbdev_3 = tomllib.loads((SOURCE/'pyproject.toml').read_text(encoding='utf-8'))['tool']['nbdev']
+    assert {name: str(value) for name, value in nbdev_3.items()} == {name: settings[name] for name in nbdev_3}
 
 
 def test_public_names():
@@ -74,7 +46,8 @@ def test_public_names():
 def wheel(tmp_path_factory):
     "The wheel, built from a copy: a build leaves folders in its source."
     source, dist = tmp_path_factory.mktemp('source')/'main', tmp_path_factory.mktemp('dist')
-    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns('.*', 'build', 'dist', '*.egg-info', '__pycache__', 'nbs'))
+    left_out = shutil.ignore_patterns('.*', 'build', 'dist', '*.egg-info', '__pycache__', 'nbs')
+    shutil.copytree(SOURCE, source, ignore=left_out)
     _run(sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', dist, source)
     return next(dist.glob('*.whl'))
 
@@ -91,9 +64,10 @@ def python(wheel, tmp_path_factory):
     return python
 
 
-def test_wheel_holds_every_module(wheel):
-    packed = {name for name in ZipFile(wheel).namelist() if name.endswith('.py')}
-    assert packed == {path.relative_to(SOURCE).as_posix() for path in (SOURCE/'tsai_nmvq').rglob('*.py')}
+def test_wheel_holds_every_module_and_says_that_it_has_types(wheel):
+    names = ZipFile(wheel).namelist()
+    modules = {path.relative_to(SOURCE).as_posix() for path in (SOURCE/'tsai_nmvq').rglob('*.py')}
+    assert {name for name in names if name.endswith('.py')} == modules and 'tsai_nmvq/py.typed' in names
 
 
 def test_wheel_in_a_fresh_process(python, tmp_path): # the star import is what imports torch
@@ -113,12 +87,10 @@ from tsai.basics import *
 assert get_arch('VQTokenizer') is VQTokenizer
 from tsai.data.transforms import NMVQAugment as placed
 assert placed is NMVQAugment
-
-import importlib, pkgutil, sys, tsai_nmvq
-for module in pkgutil.walk_packages(tsai_nmvq.__path__, 'tsai_nmvq.'):
-    if not module.name.endswith('__main__'):
-        assert importlib.import_module(module.name).__file__.startswith(sys.prefix), module.name
 ''', cwd=tmp_path)
+
+
+def test_wheel_outside_the_source_tree(python, tmp_path): _run(python, SOURCE/'.ci'/'outside.py', cwd=tmp_path)
 
 
 def _run(*command, cwd=None):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tsai_nmvq.plots import plot_features, plot_pairs, plot_series, plot_tau
+from tsai_nmvq.plots import plot_features, plot_pairs, plot_series, plot_sets, plot_tau
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,29 @@ def test_plane_of_features_is_that_of_the_first_set():
     real, shifted = (points.get_offsets().data for points in ax.collections)
     assert np.allclose(np.abs(shifted - real).mean(0), [30, 0])
     assert np.allclose(real.mean(0), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize('y', [None, np.array(list('aabbab'))])
+def test_sets_are_drawn_side_by_side_in_the_range_of_the_first(y):
+    sets = {name: scale * np.random.randn(6, 2, 20) for name, scale in dict(real=1, decoded=9, mapped=0.5).items()}
+    axs = plot_sets(sets, {name: torch.as_tensor(x).flatten(1) for name, x in sets.items()}, y, n=5, channel=1)
+    assert len(axs) == 4 and [ax.get_title() for ax in axs[:3]] == list(sets)
+    first = sets['real'][:5, 1]
+    margin = 0.2 * (first.max() - first.min())
+    for ax, x in zip(axs, sets.values()):
+        rows = x[:5, 1] if y is None else x[:5, 1][np.argsort(y[:5], kind='stable')]
+        assert np.array_equal(np.stack([line.get_ydata() for line in ax.lines]), rows)
+        assert ax.get_ylim() == pytest.approx((first.min() - margin, first.max() + margin))
+        assert len({line.get_color() for line in ax.lines}) == (1 if y is None else 2)
+    assert [len(points.get_offsets()) for points in axs[3].collections] == [6, 6, 6]
+    assert [text.get_text() for text in axs[3].get_legend().get_texts()] == list(sets)
+
+
+def test_sets_go_into_the_axes_that_are_given():
+    axs = plt.subplots(1, 4)[1]
+    x = np.random.randn(3, 1, 20)
+    assert plot_sets({'real': x, 'decoded': x}, {'real': torch.as_tensor(x).flatten(1)}, axs=axs) is axs
+    assert [len(ax.lines) for ax in axs] == [3, 3, 0, 0]
 
 
 def test_tau_and_its_choice_are_in_view():

@@ -6,20 +6,21 @@ from scipy.stats import chisquare
 from tsai.models.utils import build_ts_model
 
 from tsai_nmvq.models.bands import BANDS
-from tsai_nmvq.models.prior import PRIOR_PRESETS, MaskedPrior
-from tsai_nmvq.models.schedule import n_masked_after, random_mask, settling_order
+from tsai_nmvq.models.decoding import confidence_order, n_masked, random_mask
+from tsai_nmvq.models.prior import MaskedPrior
 from tsai_nmvq.models.tokenizer import VQTokenizer
+from tsai_nmvq.presets import PRIOR_PRESETS
 
 GRID, SIZES = dict(lf=(1, 5), hf=(2, 4)), dict(lf=6, hf=7)
 N_TOKENS = dict(lf=5, hf=8)
-TINY = dict(lf_dim=16, lf_layers=1, lf_heads=2, hf_dim=16, hf_layers=1, hf_heads=2, head_dim=8, dropout=0., emb_dropout=0.)
-
-
+TINY = dict(lf_dim=16, lf_layers=1, lf_heads=2, hf_dim=16, hf_layers=1, hf_heads=2, head_dim=8, dropout=0.,
+            emb_dropout=0.)
 CODEBOOKS = {band: torch.randn(k, 4, generator=torch.Generator().manual_seed(k)) * 0.1 + 5 for band, k in SIZES.items()}
 
 
 def prior(n_classes=3, preset='fast', **settings):
-    model = MaskedPrior(1, n_classes, preset=preset, grid=GRID, codebook_size=SIZES, codebook_dim=4, **{**TINY, **settings}).eval()
+    sizes = dict(grid=GRID, codebook_size=SIZES, codebook_dim=4)
+    model = MaskedPrior(1, n_classes, preset=preset, **sizes, **{**TINY, **settings}).eval()
     model.set_codes(CODEBOOKS)
     return model
 
@@ -36,7 +37,7 @@ def sharpen(model, weight=6.):
 def masked_after(n_steps, n):
     "How many of n tokens are masked before each pass and at the end; steps that settle none take no pass."
     n_steps = min(n_steps, n)
-    return sorted({n, *[n_masked_after(step, n_steps, n) for step in range(n_steps)]}, reverse=True)
+    return sorted({n, *[n_masked(step, n_steps, n) for step in range(n_steps)]}, reverse=True)
 
 
 def seeded(seed=0): return torch.Generator().manual_seed(seed)
@@ -65,13 +66,15 @@ def test_decoding_keeps_the_schedule_and_what_is_known(n_steps, choice_temp):
         mask_id, n = model.mask_id[band], N_TOKENS[band]
         steps = [tokens for tokens, *_ in calls[band]] + [out[band]]
         assert [set((t == mask_id).sum(1).tolist()) for t in steps] == [{left} for left in masked_after(n_steps, n)]
-        for before, after in zip(steps, steps[1:]): assert torch.equal(before[before != mask_id], after[before != mask_id])
+        for before, after in zip(steps, steps[1:]):
+            assert torch.equal(before[before != mask_id], after[before != mask_id])
         assert out[band].dtype == torch.int64 and 0 <= out[band].min() and out[band].max() < SIZES[band]
 
 
 def test_choice_temperature_falls_evenly_to_zero(monkeypatch):
     temps = []
-    monkeypatch.setattr('tsai_nmvq.models.prior.settling_order', lambda *args: temps.append(args[1]) or settling_order(*args))
+    monkeypatch.setattr('tsai_nmvq.models.decoding.confidence_order',
+                        lambda *args: temps.append(args[1]) or confidence_order(*args))
     prior().sample_tokens(torch.tensor([0]), dict(lf=4, hf=2), dict(lf=8., hf=3.))
     assert temps == pytest.approx([6, 4, 2, 0, 1.5, 0])
 
@@ -114,14 +117,16 @@ def test_one_step_draws_from_the_logits():
     p = model.band_logits('lf', hidden, y[:1]).softmax(-1)[0].detach().double()
     for position in range(5):
         expected = 8000 * (p[position] / p[position].sum()).numpy()
-        seen = torch.bincount(drawn[:, position], minlength=6).numpy()
-        assert chisquare(seen[expected > 5], expected[expected > 5] * seen[expected > 5].sum() / expected[expected > 5].sum()).pvalue > 1e-4
+        seen, often = torch.bincount(drawn[:, position], minlength=6).numpy(), expected > 5
+        expected *= seen[often].sum() / expected[often].sum()
+        assert chisquare(seen[often], expected[often]).pvalue > 1e-4
 
 
 def test_one_number_serves_both_bands_and_a_band_left_out_keeps_the_presets():
     model, y = prior(n_steps=4), torch.arange(3)
     assert model.n_steps == dict(lf=4, hf=4)
-    assert same(*(model.sample_tokens(y, n, temp, generator=seeded()) for n, temp in ((2, 1.), (dict(lf=2, hf=2), dict(lf=1., hf=1.)))))
+    alike = (2, 1.), (dict(lf=2, hf=2), dict(lf=1., hf=1.))
+    assert same(*(model.sample_tokens(y, n, temp, generator=seeded()) for n, temp in alike))
     assert same(*(model.sample_tokens(y, n, generator=seeded()) for n in (dict(lf=2), dict(lf=2, hf=4))))
     with pytest.raises(ValueError, match=r"n_steps is {'low': 3}, expected a number, or one for any of \['lf', 'hf'\]"):
         model.sample_tokens(y, n_steps=dict(low=3))
@@ -160,7 +165,8 @@ def test_codes_in_use_are_kept_in_the_state():
     model, twin = prior(), prior()
     model.set_used(dict(lf=torch.arange(6) < 4, hf=torch.arange(7) < 2))
     twin.load_state_dict(model.state_dict())
-    assert torch.equal(twin.used_lf, model.used_lf) and torch.equal(twin.used_hf, model.used_hf) and not twin.used_hf.all()
+    assert torch.equal(twin.used_lf, model.used_lf) and torch.equal(twin.used_hf, model.used_hf)
+    assert not twin.used_hf.all()
 
 
 # Codes are known by their vectors
@@ -207,14 +213,14 @@ def test_the_paper_preset_learns_each_code_alone():
 def guided(model, band, cfg_scale, y):
     "Logits as sampling uses them where one step asks for all positions, seen through the draw."
     seen = {}
-    def watched(band, *args):
-        seen[band] = logits, asked = original(band, *args), args[3]
+    def watched(band, tokens, positions, **kwargs):
+        seen[band] = logits, positions = original(band, tokens, positions, **kwargs), positions
         return logits
-    model._guided, original = watched, model._guided
+    model.guided_logits, original = watched, model.guided_logits
     model.sample_tokens(y, dict(lf=1, hf=1), cfg_scale=cfg_scale, generator=seeded())
-    del model._guided
-    logits, asked = seen[band]
-    return logits[torch.arange(len(y))[:, None], asked.argsort(-1)]
+    del model.guided_logits
+    logits, positions = seen[band]
+    return logits[torch.arange(len(y))[:, None], positions.argsort(-1)]
 
 
 @pytest.mark.parametrize('cfg_scale', [0.5, 2., 7.])
@@ -242,7 +248,8 @@ def test_only_other_scales_take_a_second_half_of_the_batch(cfg_scale, doubled):
     model = prior()
     calls = {band: watch(model, band) for band in BANDS}
     model.sample_tokens(torch.tensor([0, 1, 2]), dict(lf=2, hf=2), cfg_scale=cfg_scale)
-    assert {band: [len(args[0]) for args in c] for band, c in calls.items()} == dict(lf=[3 * doubled] * 2, hf=[3 * doubled] * 2)
+    sizes = {band: [len(args[0]) for args in c] for band, c in calls.items()}
+    assert sizes == dict(lf=[3 * doubled] * 2, hf=[3 * doubled] * 2)
 
 
 def test_unconditional_data_have_the_null_class_alone():
@@ -271,8 +278,8 @@ def test_lf_depends_on_tokens_and_class_and_hf_on_lf_too():
 
 
 def test_each_hf_position_is_given_the_lf_position_over_it():
-    above = MaskedPrior(1, 2, grid=dict(lf=(1, 3), hf=(2, 7)), codebook_size=SIZES, **TINY).priors['hf'].above
-    assert above.tolist() == [0, 0, 0, 1, 1, 2, 2] * 2
+    model = MaskedPrior(1, 2, grid=dict(lf=(1, 3), hf=(2, 7)), codebook_size=SIZES, **TINY)
+    assert model.priors['hf'].lf_index.tolist() == [0, 0, 0, 1, 1, 2, 2] * 2
 
 
 def test_positions_are_told_apart():
@@ -284,7 +291,8 @@ def test_positions_are_told_apart():
 def test_rows_do_not_depend_on_their_batch():
     model, y, tokens = sharpen(prior()), torch.arange(4), torch.randint(7, (4, 5))
     together = model.band_logits('lf', tokens, y)
-    for i in range(4): torch.testing.assert_close(model.band_logits('lf', tokens[i:i + 1], y[i:i + 1]), together[i:i + 1])
+    for i in range(4):
+        torch.testing.assert_close(model.band_logits('lf', tokens[i:i + 1], y[i:i + 1]), together[i:i + 1])
 
 
 def test_only_masked_tokens_are_predicted_row_by_row():
@@ -293,16 +301,18 @@ def test_only_masked_tokens_are_predicted_row_by_row():
     mask = {band: random_mask(*t.shape) for band, t in tokens.items()}
     masked = {band: t.masked_fill(mask[band], model.mask_id[band]) for band, t in tokens.items()}
     logits = model(masked, y, lf)
-    for band in BANDS: torch.testing.assert_close(logits[band], model.band_logits(band, masked[band], y, lf)[mask[band]])
+    for band in BANDS:
+        torch.testing.assert_close(logits[band], model.band_logits(band, masked[band], y, lf)[mask[band]])
 
 
 @pytest.mark.parametrize('n_layers', [1, 2])
 @pytest.mark.parametrize('band', BANDS)
 def test_asking_for_some_positions_gives_their_logits(band, n_layers):
     model, y = sharpen(prior(lf_layers=n_layers, hf_layers=n_layers)), torch.arange(3)
-    tokens, lf, asked = torch.randint(6, (3, N_TOKENS[band])), torch.randint(6, (3, 5)), torch.tensor([[4, 0], [1, 1], [2, 3]])
-    every = model.band_logits(band, tokens, y, lf)
-    torch.testing.assert_close(model.band_logits(band, tokens, y, lf, asked), every[torch.arange(3)[:, None], asked])
+    tokens, lf = torch.randint(6, (3, N_TOKENS[band])), torch.randint(6, (3, 5))
+    positions, every = torch.tensor([[4, 0], [1, 1], [2, 3]]), model.band_logits(band, tokens, y, lf)
+    expected = every[torch.arange(3)[:, None], positions]
+    torch.testing.assert_close(model.band_logits(band, tokens, y, lf, positions), expected)
 
 
 # Learning
@@ -334,10 +344,10 @@ def test_samples_are_of_the_class_and_hang_together(trained, cfg_scale):
     y = torch.arange(3).repeat(100)
     out = trained.sample_tokens(y, cfg_scale=cfg_scale, generator=seeded())
     assert (out['lf'] == y[:, None]).float().mean() > 0.97
-    above = out['hf'] - out['lf'][:, :1]
-    assert (above.min(1).values == above.max(1).values).float().mean() > 0.9     # one draw for the whole series, not one a token
-    assert ((above == 1) | (above == 2)).float().mean() > 0.95
-    assert 0.3 < (above == 1).float().mean() < 0.7                               # both kinds, as in the data
+    higher = out['hf'] - out['lf'][:, :1]
+    assert (higher.min(1).values == higher.max(1).values).float().mean() > 0.9       # one draw for the whole series
+    assert ((higher == 1) | (higher == 2)).float().mean() > 0.95
+    assert 0.3 < (higher == 1).float().mean() < 0.7                                  # both kinds, as in the data
 
 
 def test_null_class_samples_all_classes(trained):
@@ -348,7 +358,8 @@ def test_null_class_samples_all_classes(trained):
 
 @pytest.mark.parametrize('temp', [0., 20., torch.inf])
 def test_samples_keep_to_the_data_at_any_choice_temperature(trained, temp):
-    out = trained.sample_tokens(torch.zeros(300, dtype=torch.long), choice_temp=dict(lf=temp, hf=temp), generator=seeded())
+    y, temps = torch.zeros(300, dtype=torch.long), dict(lf=temp, hf=temp)
+    out = trained.sample_tokens(y, choice_temp=temps, generator=seeded())
     assert (out['lf'] == 0).float().mean() > 0.95 and ((out['hf'] == 1) | (out['hf'] == 2)).float().mean() > 0.95
 
 
@@ -368,7 +379,8 @@ def test_every_parameter_gets_a_gradient():
 def test_without_sizes_it_takes_those_of_a_default_tokenizer(preset, seq_len):
     tok, model = VQTokenizer(2, 3, seq_len, preset), MaskedPrior(2, 3, seq_len, preset, **TINY)
     assert (model.n_tokens, model.codebook_size, model.mask_id) == (tok.n_tokens, tok.codebook_size, tok.codebook_size)
-    assert all(t.shape == (2, tok.n_tokens[band]) for band, t in model.eval().sample_tokens(torch.tensor([0, 3])).items())
+    tokens = model.eval().sample_tokens(torch.tensor([0, 3]))
+    assert {band: t.shape for band, t in tokens.items()} == {band: (2, tok.n_tokens[band]) for band in BANDS}
 
 
 @pytest.mark.parametrize('preset', PRIOR_PRESETS)
@@ -380,7 +392,8 @@ def test_tokens_decode_at_any_grid(preset):
 
 @pytest.mark.parametrize('preset', PRIOR_PRESETS)
 def test_tsai_builds_it(preset):
-    model = build_ts_model(MaskedPrior, c_in=1, c_out=3, device='cpu', arch_config=dict(seq_len=33, preset=preset, **TINY))
+    settings = dict(seq_len=33, preset=preset, **TINY)
+    model = build_ts_model(MaskedPrior, c_in=1, c_out=3, device='cpu', arch_config=settings)
     assert isinstance(model, MaskedPrior) and model.n_classes == 3
 
 
@@ -394,7 +407,8 @@ def test_presets_sample_with_their_own_steps(preset):
 
 @pytest.mark.parametrize('c_out', [-1, 1.5, None])
 def test_class_counts_that_cannot_be_are_refused(c_out):
-    with pytest.raises(ValueError, match='MaskedPrior: c_out is .*, expected a whole number of at least 0'): prior(n_classes=c_out)
+    with pytest.raises(ValueError, match='MaskedPrior: c_out is .*, expected a whole number of at least 0'):
+        prior(n_classes=c_out)
 
 
 @pytest.mark.parametrize('cfg_scale', [1., 2.])
@@ -402,7 +416,8 @@ def test_it_samples_and_learns_under_bfloat16_autocast(cfg_scale):
     model = sharpen(prior())
     with torch.autocast('cpu', torch.bfloat16):
         out = model.sample_tokens(torch.arange(4), cfg_scale=cfg_scale, generator=seeded())
-        logits = model({band: torch.full((4, N_TOKENS[band]), model.mask_id[band]) for band in BANDS}, torch.arange(4), out['lf'])
+        hidden = {band: torch.full((4, N_TOKENS[band]), model.mask_id[band]) for band in BANDS}
+        logits = model(hidden, torch.arange(4), out['lf'])
         loss = sum(F.cross_entropy(logits[band], out[band].flatten()) for band in BANDS)
     loss.backward()
     assert all(logits[band].dtype == torch.float32 and out[band].max() < SIZES[band] for band in BANDS)

@@ -1,10 +1,12 @@
-"""Codes: stochastic draws with the right probabilities, moving averages with their closed form, and who may be drawn."""
+"""Codes: stochastic draws with the right probabilities, moving averages in closed form, and who may be drawn."""
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
 
-from tsai_nmvq.models.quantizer import VectorQuantizer, draw_ids, kmeans, perplexity, svq_sample
+from tsai_nmvq.data.intake import SeriesData
+from tsai_nmvq.models.quantizer import VectorQuantizer, code_spacing, kmeans, perplexity, svq_sample
+from tsai_nmvq.train.tokenizer import TokenizerLearner
 
 N_DRAWS = 20_000
 P_LEAST = 1e-4 # of a correct draw to be refused; seeds are fixed
@@ -33,46 +35,11 @@ def assert_drawn_with(p, seen):
 
 # Draws
 
-@pytest.mark.parametrize('scale', [1., 7.5, 1e-3])
-def test_draws_follow_the_probabilities(scale):
-    p = torch.tensor([0.05, 0.4, 0., 0.25, 0.3, 0.])
-    seen = frequencies(draw_ids((scale * p).expand(N_DRAWS, 6)), 6)
-    assert seen[2] == seen[5] == 0
-    assert chisquare(seen[p > 0], N_DRAWS * p[p > 0].numpy()).pvalue > P_LEAST
-
-
-@pytest.mark.parametrize('k', [1, 2, 3, 17, 64, 1000])
-def test_draws_follow_the_probabilities_at_any_number_of_codes(k):
-    p = torch.rand(k).double() * (torch.rand(k) < 0.7)
-    p[k // 2] = 1.
-    seen, expected = frequencies(draw_ids(p.expand(N_DRAWS, k)), k), N_DRAWS * (p / p.sum()).numpy()
-    assert seen[expected == 0].sum() == 0 and (k == 1 or chisquare(seen[expected > 0], expected[expected > 0]).pvalue > P_LEAST)
-
-
-def test_no_id_of_probability_zero_is_drawn_whatever_the_sizes_of_the_others(monkeypatch):
-    p = torch.zeros(4000, 300)
-    p.scatter_(1, torch.randint(300, (4000, 5)), 10. ** -torch.randint(0, 30, (4000, 5)).float())
-    for u in (0., 0.5, 1 - 2 ** -24):
-        monkeypatch.setattr(torch, 'rand', lambda shape, u=u, **kwargs: torch.full(shape, u))
-        assert (p.gather(1, draw_ids(p)[:, None]) > 0).all()
-
-
-@pytest.mark.parametrize('u, expected', [(0., 1), (0.4999, 1), (0.5, 3), (1 - 2 ** -24, 3)])
-def test_extreme_uniforms_never_draw_an_id_of_probability_zero(u, expected, monkeypatch):
-    monkeypatch.setattr(torch, 'rand', lambda shape, **kwargs: torch.full(shape, u))
-    assert draw_ids(torch.tensor([[0., 0.5, 0., 0.5, 0.]])).item() == expected
-
-
-def test_rows_are_drawn_independently():
-    p = torch.tensor([0.5, 0.5]).expand(N_DRAWS, 2, 2)
-    a, b = draw_ids(p).unbind(1)
-    assert chisquare(np.bincount((2 * a + b).numpy(), minlength=4)).pvalue > P_LEAST
-
-
 @pytest.mark.parametrize('tau', [1, 2., torch.tensor(2.), 50.])
 def test_svq_draws_follow_the_softmax(tau):
     codebook, z = torch.randn(9, 3), torch.randn(3)
-    assert_drawn_with(softmax_of(z, codebook, float(tau)), frequencies(svq_sample(z.expand(1, N_DRAWS, 3), codebook, tau), 9))
+    tokens = svq_sample(z.expand(1, N_DRAWS, 3), codebook, tau)
+    assert_drawn_with(softmax_of(z, codebook, float(tau)), frequencies(tokens, 9))
 
 
 @pytest.mark.parametrize('tau', [None, 0, 0., torch.tensor(0.), 1e-30, 1e-45])
@@ -121,12 +88,14 @@ def test_codes_that_are_not_allowed_are_never_drawn(tau):
 
 @pytest.mark.parametrize('tau', [-1., torch.tensor([0.1, -0.1]), float('nan')])
 def test_negative_or_missing_tau_is_refused(tau):
-    with pytest.raises(ValueError, match=r'tau is .*expected 0 or more'): svq_sample(torch.randn(2, 3, 4), torch.randn(5, 4), tau)
+    with pytest.raises(ValueError, match=r'tau is .*expected 0 or more'):
+        svq_sample(torch.randn(2, 3, 4), torch.randn(5, 4), tau)
 
 
 @pytest.mark.parametrize('tau', [torch.ones(3), torch.ones(3, 2), torch.ones(2, 1), torch.ones(2, 3, 5)])
 def test_tau_of_another_shape_is_refused(tau):
-    with pytest.raises(ValueError, match=r'tau has shape .* one a row \[2\]'): svq_sample(torch.randn(2, 3, 4), torch.randn(5, 4), tau)
+    with pytest.raises(ValueError, match=r'tau has shape .* one a row \[2\] or one a token \[2, 3\]'):
+        svq_sample(torch.randn(2, 3, 4), torch.randn(5, 4), tau)
 
 
 def test_distant_codes_and_large_latents_give_valid_ids():
@@ -182,6 +151,26 @@ def test_nearest_neighbours_are_among_the_codes_in_use():
     torch.testing.assert_close(q.neighbour_distance(), 4 * torch.tensor([1.5, 1.5, 7.5]).square())
     q.set_used(torch.tensor([1, 0, 0, 0]))
     assert len(q.neighbour_distance()) == 0
+
+
+def codes_at(*places): # a quantizer with codes of one number, four times
+    q = quantizer(codebook_size=len(places))
+    q.codebook.copy_(torch.tensor(places)[:, None].expand(-1, 4))
+    return q
+
+
+def test_code_spacing_is_the_median_of_all_nearest_neighbours():
+    one, other = codes_at(0., 1., 1.5, 9.), codes_at(0., 3.)
+    assert code_spacing(one) == pytest.approx(4 * 0.5 ** 2)            # distances 1, 0.5, 0.5, 7.5; the lower middle
+    assert code_spacing(one, other) == code_spacing(other, one) == pytest.approx(4 * 1.)           # and 3, 3
+    one.set_used(torch.tensor([1, 0, 0, 1]))
+    assert code_spacing(one) == pytest.approx(4 * 81.)
+
+
+def test_codes_without_neighbours_have_no_spacing():
+    one, other = codes_at(3.), codes_at(0., 2.)
+    assert code_spacing(one) == code_spacing(one, one) == 0 and type(code_spacing(one)) is float
+    assert code_spacing(one, other) == code_spacing(other) == pytest.approx(16.)
 
 
 # Forward, backward and the moving averages
@@ -263,12 +252,48 @@ def test_dead_code_moves_onto_a_latent_after_its_wait():
 def test_wait_of_a_code_begins_anew_with_a_hit():
     q = quantizer(codebook_size=2, dead_code_threshold=3, ema_decay=1.).train()
     q.latents = lambda h: h
-    q.codebook.copy_(torch.tensor([[0.], [10.]]).expand(2, 4)), q.code_sum.copy_(q.codebook)
+    q.codebook.copy_(torch.tensor([[0.], [10.]]).expand(2, 4))
+    q.code_sum.copy_(q.codebook)
     near = [q.codebook[i].expand(1, 5, 4).clone() for i in (0, 1)]
     for i in (0, 1, 0, 0): q(near[i])
     assert torch.equal(q.codebook[1], near[1][0, 0])
     q(near[0])
     assert torch.equal(q.codebook[1], near[0][0, 0])
+
+
+def steps_until_a_dead_code_moves(q, most=20):
+    q.codebook[2] = q.code_sum[2] = 100.
+    for step in range(1, most + 1):
+        q.train()(torch.randn(4, 6, 6))
+        if not (q.codebook[2] == 100).all(): return step
+    return None
+
+
+@pytest.mark.parametrize('threshold, epoch, wait', [
+    (3, None, 3), (3, 7, 3), (3, 1, 3), (0, 4, None), (None, 4, 4), (None, 7, 7), (None, None, None)])
+def test_dead_codes_wait_for_the_threshold_or_else_for_an_epoch(threshold, epoch, wait):
+    q = quantizer(codebook_size=5, dead_code_threshold=threshold)
+    if epoch: q.set_epoch(epoch)
+    assert steps_until_a_dead_code_moves(q) == wait and q.config['dead_code_threshold'] == threshold
+
+
+def test_without_a_threshold_the_wait_follows_the_last_epoch():
+    q = quantizer(codebook_size=5)
+    for n_steps in (6, 2, 4):
+        q.set_epoch(n_steps)
+        assert steps_until_a_dead_code_moves(q) == n_steps
+
+
+@pytest.mark.parametrize('threshold, wait', [(None, 6), (3, 3), (100, 100), (0, 0)])
+def test_training_keeps_a_threshold_that_was_given(threshold, wait):
+    data = SeriesData.from_arrays(np.random.randn(12, 1, 16).astype(np.float32))
+    settings = dict(dim=4, hidden_dim=8, max_dim=8, codebook_size=16, dead_code_threshold=threshold)
+    learn = TokenizerLearner(data, settings=settings, bs=4, min_steps=6)
+    for _ in range(2):
+        with learn.no_bar(), learn.no_logging(): learn.fit(1)
+        assert [q.patience for q in learn.model.quantizers.values()] == [wait, wait]
+    twin = type(learn.model)(**learn.model.config)
+    assert [q.dead_code_threshold for q in twin.quantizers.values()] == [threshold, threshold]
 
 
 def test_eval_moves_nothing():
@@ -285,7 +310,8 @@ def test_training_starts_from_clusters_of_the_first_batch_once():
     centres, sizes = kmeans(q.latents(h).detach().flatten(0, 1), 3)
     torch.manual_seed(1)
     q(h)
-    torch.testing.assert_close(q.codebook, centres), torch.testing.assert_close(q.cluster_size, sizes)
+    torch.testing.assert_close(q.codebook, centres)
+    torch.testing.assert_close(q.cluster_size, sizes)
     q(h + 3)
     torch.testing.assert_close(q.codebook, centres)
 
@@ -294,7 +320,8 @@ def test_training_starts_from_clusters_of_the_first_batch_once():
 
 def test_kmeans_finds_separate_clusters():
     x = torch.cat([torch.randn(50, 2) * 0.1 + c for c in (-10, 0, 10)])
-    found = min((kmeans(x, 3) for _ in range(5)), key=lambda r: torch.cdist(x, r[0]).min(1).values.sum()) # the best of five starts
+    starts = [kmeans(x, 3) for _ in range(5)]
+    found = min(starts, key=lambda r: torch.cdist(x, r[0]).min(1).values.sum())
     torch.testing.assert_close(found[0][:, 0].sort().values, torch.tensor([-10., 0., 10.]), atol=0.1, rtol=0)
     assert found[1].tolist() == [50, 50, 50]
 
@@ -323,7 +350,8 @@ def test_perplexity_of_uniform_use_is_the_number_of_codes(k):
 
 
 def test_perplexity_of_unequal_use():
-    assert perplexity(torch.tensor([3, 1, 0])).item() == pytest.approx(np.exp(-0.75 * np.log(0.75) - 0.25 * np.log(0.25)), rel=1e-5)
+    expected = np.exp(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert perplexity(torch.tensor([3, 1, 0])).item() == pytest.approx(expected, rel=1e-5)
 
 
 # Precision and configuration

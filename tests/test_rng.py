@@ -1,17 +1,20 @@
-"""A block under its own seed leaves the caller's random states alone."""
+"""Randomness that leaves the caller's random states alone: a block under its own seed, and sources of their own."""
 import random
 
 import numpy as np
 import pytest
 import torch
 
-from tsai_nmvq.rng import isolated_rng
+from tsai_nmvq.rng import generator_on, isolated_rng
 
 
 def draws(): return random.random(), np.random.rand(), torch.rand(1).item()
 
 
-def seed(n): random.seed(n), np.random.seed(n), torch.manual_seed(n)
+def seed(n):
+    random.seed(n)
+    np.random.seed(n)
+    torch.manual_seed(n)
 
 
 def test_states_go_on_as_if_nothing_had_been_drawn():
@@ -62,3 +65,25 @@ def test_device_may_be_named():
     expected = torch.get_rng_state()
     with isolated_rng(1, 'cpu'): torch.rand(3)
     assert torch.equal(torch.get_rng_state(), expected)
+
+
+# Sources of their own
+
+def test_a_generator_draws_the_same_for_the_same_seed_and_leaves_the_global_state():
+    seed(5)
+    expected = draws()
+    seed(5)
+    a, b, c = (torch.rand(4, generator=generator_on('cpu', n)) for n in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.equal(a, c) and draws() == expected
+    assert torch.equal(a, torch.rand(4, generator=torch.Generator().manual_seed(1)))
+
+
+def test_a_generator_without_a_seed_is_another_each_time_whatever_the_global_state():
+    seen = []
+    for _ in range(2):
+        seed(5)
+        seen.append(torch.rand(4, generator=generator_on('cpu')))
+    assert not torch.equal(*seen)
+
+
+def test_a_generator_is_on_its_device(): assert generator_on('cpu', 0).device == torch.device('cpu')

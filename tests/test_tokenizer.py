@@ -8,7 +8,8 @@ from tsai.all import TSClassification, TSTensor, get_ts_dls
 from tsai.models.utils import build_ts_model
 
 from tsai_nmvq.models.bands import BANDS, band_series, n_bins, split_bands
-from tsai_nmvq.models.tokenizer import TOKENIZER_PRESETS, VQTokenizer, adaptive_codebook_size, token_grid
+from tsai_nmvq.models.tokenizer import VQTokenizer, adaptive_codebook_size, token_grid
+from tsai_nmvq.presets import TOKENIZER_PRESETS
 
 TINY = dict(dim=4, max_dim=8, hidden_dim=8, codebook_size=16, codebook_dim=4)
 LENGTHS = [*range(16, 34), 75, 99, 150, 151, 470, 1639]
@@ -79,14 +80,16 @@ def test_any_stride_leads_to_the_same_grid(seq_len, stride):
     tok, twos = tokenizer(1, seq_len, stride=stride), tokenizer(1, seq_len, stride=2)
     x = torch.randn(2, 1, seq_len)
     assert tok.grid == twos.grid and tok(x)['x'].shape == x.shape
-    strides = [m[0].stride[1] for m in tok.encoders['lf'] if isinstance(m, torch.nn.Sequential)]
-    assert math.prod(strides) == math.prod([m[0].stride[1] for m in twos.encoders['lf'] if isinstance(m, torch.nn.Sequential)])
+    strides, twos_strides = ([m[0].stride[1] for m in t.encoders['lf'] if isinstance(m, torch.nn.Sequential)]
+                             for t in (tok, twos))
+    assert math.prod(strides) == math.prod(twos_strides)
     assert max(strides) <= stride and set(strides[1:]) <= {stride}
 
 
 @pytest.mark.parametrize('stride', [1, 3, 6, 0, 2.5])
 def test_strides_that_are_no_power_of_two_are_refused(stride):
-    with pytest.raises(ValueError, match='VQTokenizer: stride is .*, expected a power of two'): tokenizer(1, 32, stride=stride)
+    with pytest.raises(ValueError, match='VQTokenizer: stride is .*, expected a power of two'):
+        tokenizer(1, 32, stride=stride)
 
 
 def test_codebook_follows_the_amount_of_data():
@@ -97,7 +100,8 @@ def test_codebook_follows_the_amount_of_data():
 
 
 def test_codebook_adapts_unless_its_size_is_given():
-    def sizes(n_series, size): return VQTokenizer(1, None, 150, n_series=n_series, **{**TINY, 'codebook_size': size}).codebook_size
+    def sizes(n_series, size):
+        return VQTokenizer(1, None, 150, n_series=n_series, **{**TINY, 'codebook_size': size}).codebook_size
     few, many = sizes(50, None), sizes(5000, None)
     assert all(few[band] < many[band] for band in BANDS) and few['lf'] < few['hf'] < 1024
     assert sizes(50, 24) == sizes(5000, 24) == dict(lf=24, hf=24)
@@ -106,7 +110,8 @@ def test_codebook_adapts_unless_its_size_is_given():
 @pytest.mark.parametrize('band', BANDS)
 def test_codebook_size_is_that_of_the_codebook(band):
     tok = VQTokenizer(1, None, 40, n_series=30, **{**TINY, 'codebook_size': None})
-    assert len(tok.quantizers[band].codebook) == tok.codebook_size[band] == adaptive_codebook_size(30, tok.n_tokens[band])
+    size = adaptive_codebook_size(30, tok.n_tokens[band])
+    assert len(tok.quantizers[band].codebook) == tok.codebook_size[band] == size
 
 
 @pytest.mark.parametrize('preset', TOKENIZER_PRESETS)
@@ -127,7 +132,8 @@ def test_tsai_builds_it_for_its_loaders(basic_motions):
 
 @pytest.mark.parametrize('shape', [(2, 3, 40), (2, 1, 41), (2, 40), (1, 2, 1, 40)])
 def test_series_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r'series have shape .*, this VQTokenizer takes \[bs, 1, 40\]'): tokenizer()(torch.randn(shape))
+    with pytest.raises(ValueError, match=r'series have shape .*, this VQTokenizer takes \[bs, 1, 40\]'):
+        tokenizer()(torch.randn(shape))
 
 
 # What it computes
@@ -143,16 +149,17 @@ def test_reconstruction_is_the_decoding_of_the_tokens(preset):
 
 def test_targets_are_the_bands_of_the_standardised_series():
     tok, x = tokenizer(2, 41), 5 + 3 * waves(4, 41, 2)
-    tok.scale.set([5., 5.], [3., 3.])
+    tok.standardizer.set([5., 5.], [3., 3.])
     spectra = split_bands((x - 5) / 3)
-    for band, target in tok(x)['target'].items(): torch.testing.assert_close(target, band_series(spectra[band], band, 4, 41))
+    for band, target in tok(x)['target'].items():
+        torch.testing.assert_close(target, band_series(spectra[band], band, 4, 41))
 
 
 def test_units_do_not_change_the_tokens():
     tok, x = tokenizer(2), waves(4, 40, 2)
     mean, std = torch.tensor([1000., -2.]), torch.tensor([50., 0.5])
     tokens, plain = tok.encode(x), tok.decode(tok.encode(x))
-    tok.scale.set(mean, std)
+    tok.standardizer.set(mean, std)
     shifted = x * std[:, None] + mean[:, None]
     assert all(torch.equal(tok.encode(shifted)[band], tokens[band]) for band in BANDS)
     torch.testing.assert_close(tok.decode(tokens), plain * std[:, None] + mean[:, None])
@@ -195,16 +202,16 @@ def overfitted():
     torch.manual_seed(0)
     x = 20 + 4 * waves(8, 40, 2)
     tok = tokenizer(2, dim=16, max_dim=32, hidden_dim=32, codebook_size=64, codebook_dim=8)
-    tok.scale.set(x.mean((0, 2)), x.std((0, 2)))
+    tok.standardizer.set(x.mean((0, 2)), x.std((0, 2)))
     return train(tok, x, 250), x
 
 
 def test_once_overfitted_it_gives_series_and_their_energy_back(overfitted):
     tok, x = overfitted
     x_rec = tok.decode(tok.encode(x))
-    energy, energy_rec = (tok.scale(v).square().mean((1, 2)) for v in (x, x_rec))
+    energy, energy_rec = (tok.standardizer(v).square().mean((1, 2)) for v in (x, x_rec))
     torch.testing.assert_close(energy_rec, energy, rtol=0.15, atol=0)
-    assert tok.scale(x).sub(tok.scale(x_rec)).square().mean() < 0.02
+    assert tok.standardizer(x).sub(tok.standardizer(x_rec)).square().mean() < 0.02
 
 
 def test_series_get_tokens_of_their_own(overfitted):
@@ -235,7 +242,8 @@ def test_every_parameter_learns_and_codes_move(preset):
     tok(waves(8, 41, 2)) # starts the codes
     before = {k: v.clone() for k, v in tok.named_buffers()}
     F.mse_loss(tok(x)['x'], x).backward() # the encoders learn through the codes
-    assert [name for name, p in tok.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()] == []
+    grads = {name: p.grad for name, p in tok.named_parameters()}
+    assert [name for name, grad in grads.items() if grad is None or not grad.isfinite().all() or not grad.any()] == []
     for band in BANDS: assert not torch.equal(tok.quantizers[band].codebook, before[f'quantizers.{band}.codebook'])
 
 
@@ -250,7 +258,8 @@ def test_without_temperature_tokens_are_the_nearest_codes(tau, overfitted):
 def test_tokens_wander_off_as_tau_grows(overfitted):
     tok, x = overfitted
     nearest = tok.encode(x)
-    agree = [sum((tok.encode(x, tau)[band] == nearest[band]).float().mean().item() for band in BANDS) for tau in (0., 1e-3, 0.1, 100.)]
+    def agreement(tokens): return sum((tokens[band] == nearest[band]).float().mean().item() for band in BANDS)
+    agree = [agreement(tok.encode(x, tau)) for tau in (0., 1e-3, 0.1, 100.)]
     assert agree[0] == 2 and agree == sorted(agree, reverse=True) and agree[-1] < 0.2
 
 
@@ -269,9 +278,11 @@ def test_only_codes_in_use_are_drawn_in_train_and_eval_alike(overfitted):
     state = {k: v.clone() for k, v in tok.state_dict().items()}
     try:
         for band in BANDS: tok.quantizers[band].set_used(used[band])
-        for training in (True, False): draws.append(tok.train(training).quantize(latents, 5., torch.Generator().manual_seed(1)))
+        for training in (True, False):
+            draws.append(tok.train(training).quantize(latents, 5., torch.Generator().manual_seed(1)))
     finally:
-        tok.load_state_dict(state), tok.eval()
+        tok.load_state_dict(state)
+        tok.eval()
     for band in BANDS: assert torch.equal(draws[0][band], draws[1][band]) and used[band][draws[0][band]].all()
 
 
@@ -308,4 +319,4 @@ def test_it_trains_under_bfloat16_autocast(preset):
 def test_autocast_hardly_changes_the_reconstruction(overfitted):
     tok, x = overfitted
     with torch.autocast('cpu', torch.bfloat16): x_rec = tok.decode(tok.encode(x))
-    assert tok.scale(x).sub(tok.scale(x_rec)).square().mean() < 0.05
+    assert tok.standardizer(x).sub(tok.standardizer(x_rec)).square().mean() < 0.05

@@ -8,17 +8,24 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'models.tokenizer': ('VQTokenizer',),
     'models.prior': ('MaskedPrior',),
     'models.mapper': ('NeuralMapper',),
-    'data': ('SeriesSpec',),
-    'metrics': ('fid', 'conditional_fid', 'inception_score', 'tstr', 'trtr', 'memorization', 'sharpness', 'RocketFeatures'),
-    'learners': ('TokenizerLearner', 'PriorLearner', 'MapperLearner', 'FIDMetric'),
+    'data.spec': ('SeriesSpec',),
+    'metrics.frechet': ('fid', 'conditional_fid'),
+    'metrics.classifier': ('inception_score', 'tstr', 'trtr'),
+    'metrics.distance': ('novelty',),
+    'metrics.statistics': ('sharpness',),
+    'metrics.rocket': ('RocketFeatures',),
+    'train.stage': ('FIDMetric',),
+    'train.tokenizer': ('TokenizerLearner',),
+    'train.prior': ('PriorLearner',),
+    'train.mapper': ('MapperLearner',),
     'generator': ('NMVQGenerator',),
-    'augment': ('NMVQAugment', 'nmvq_randaug'),
+    'augment.transform': ('NMVQAugment', 'nmvq_randaug'),
 }
 _module_of = {name: module for module, names in PUBLIC.items() for name in names}
 __all__ = list(_module_of)
 
 
-def __getattr__(name): # `import torch` imports this package, so a name is imported when first asked for
+def __getattr__(name:str): # `import torch` imports this package, so a name is imported when first asked for
     if name not in _module_of: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value = getattr(import_module(f'.{_module_of[name]}', __name__), name)
     return value

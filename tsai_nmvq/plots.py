@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ['plot_series', 'plot_pairs', 'plot_features', 'plot_tau']
+__all__ = ['plot_series', 'plot_pairs', 'plot_features', 'plot_sets', 'plot_tau']
 
 
 def plot_series(
@@ -55,10 +55,30 @@ def plot_features(
     first = next(iter(sets.values()))
     plane = torch.linalg.svd(first - first.mean(0), full_matrices=False).Vh[:2].T
     for (name, f), marker in zip(sets.items(), 'ox^sv'):
-        ax.scatter(*((f - first.mean(0)) @ plane).T.numpy(), s=12, marker=marker, alpha=0.6, lw=0 if marker != 'x' else 1, label=name)
+        x, y = ((f - first.mean(0)) @ plane).T.numpy()
+        ax.scatter(x, y, s=12, marker=marker, alpha=0.6, lw=1 if marker == 'x' else 0, label=name)
     ax.legend(fontsize='small')
     ax.set(title='PCA of ROCKET features', xticks=[], yticks=[])
     return ax
+
+
+def plot_sets(
+    sets:dict, # {name: series [n, c_in, seq_len]}, three at most; the first set's range is shown
+    features:dict, # {name: features [n, d]}
+    y=None, # Labels of each set [n]: a colour each
+    n:int=20, # Series of each set
+    channel:int=0, # Channel that is drawn
+    axs=None # Four matplotlib axes; made by default
+): # matplotlib axes [4]
+    "Sets of series side by side, and all of them as points in the plane of their features."
+    if axs is None: axs = plt.subplots(1, 4, figsize=(17, 3.2), layout='constrained')[1]
+    first = next(iter(sets.values()))[:n, channel]
+    low, high = first.min(), first.max()
+    ylim = low - 0.2 * (high - low), high + 0.2 * (high - low)
+    for ax, (name, x) in zip(axs, sets.items()):
+        plot_series(x[:n], None if y is None else y[:n], channel, ax, title=name, ylim=ylim)
+    plot_features(features, axs[3])
+    return axs
 
 
 def plot_tau(

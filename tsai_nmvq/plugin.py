@@ -1,10 +1,12 @@
-"""What tsai_nmvq offers tsai: the entry point `nmvq` of the group `tsai`."""
-from .host import hookimpl
+"""What tsai_nmvq offers tsai: the entry point `nmvq` of the group `tsai`.
+
+No `tsai_randaugs`: NMVQAugment needs a fitted generator. With one, pass `nmvq_randaug(gen)` to RandAugment."""
+from .host.hookspecs import hookimpl
 
 
 @hookimpl
 def tsai_batch_tfms():
-    from .augment import NMVQAugment
+    from .augment.transform import NMVQAugment
     return dict(NMVQAugment=NMVQAugment)
 
 
@@ -20,6 +22,3 @@ def tsai_archs():
 def tsai_names():
     import tsai_nmvq
     return {name: getattr(tsai_nmvq, name) for name in tsai_nmvq.__all__}
-
-
-# No tsai_randaugs: NMVQAugment needs a fitted generator. With one, pass nmvq_randaug(gen) to RandAugment

@@ -1,25 +1,40 @@
 """Random state that leaves the caller's alone."""
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-__all__ = ['isolated_rng']
+__all__ = ['isolated_rng', 'generator_on']
 
 
 @contextmanager
 def isolated_rng(
     seed:int|None, # Seed of torch, numpy and random inside the block; None goes on from the caller's state
     device=None # A CUDA device whose state is kept too
-):
+) -> Iterator[None]:
     "Run a block under its own seed and give the global random states back, also after an exception."
     device = torch.device(device or 'cpu')
-    states = np.random.get_state(), random.getstate()
+    numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng([device] if device.type == 'cuda' else []):
         try:
             if seed is not None:
-                torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
+                torch.manual_seed(seed)
+                np.random.seed(seed)
+                random.seed(seed)
             yield
         finally:
-            np.random.set_state(states[0]), random.setstate(states[1])
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+
+
+def generator_on(
+    device, # Where it draws
+    seed:int|None=None # The same seed gives the same draws; None takes one from the operating system
+) -> torch.Generator:
+    "A source of randomness of its own."
+    generator = torch.Generator(device)
+    if seed is None: generator.seed()
+    else: generator.manual_seed(seed)
+    return generator

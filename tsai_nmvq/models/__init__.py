@@ -1,0 +1,1 @@
+"""The three networks and what they are made of: bands, quantizer, tokenizer, decoding, prior, mapper."""

@@ -42,7 +42,8 @@ def istft(
 ) -> Tensor: # Series [bs, c_in, seq_len]
     "Inverse of `stft`."
     bs, c_in = s.shape[:2]
-    x = torch.istft(s.flatten(0, 1), n_fft, _hop(n_fft), window=_window(n_fft, s.device), normalized=True, length=seq_len)
+    x = torch.istft(s.flatten(0, 1), n_fft, _hop(n_fft), window=_window(n_fft, s.device), normalized=True,
+                    length=seq_len)
     return x.view(bs, c_in, seq_len)
 
 

@@ -2,6 +2,7 @@
 import inspect
 from functools import wraps
 from numbers import Real
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 import torch.nn as nn
@@ -9,25 +10,31 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ['ConfigModule', 'Snake', 'activation', 'Dropout', 'Standardizer', 'SelfAttention', 'TransformerBlock', 'take_tokens',
-           'resolve_preset', 'positive_int']
+from ..presets import settings_to_dict
+
+__all__ = ['ConfigModule', 'BandModules', 'positive_int', 'Snake', 'activation', 'Dropout', 'Standardizer', 'safe_std',
+           'to_double', 'SelfAttention', 'TransformerBlock', 'take_tokens']
+
+M = TypeVar('M', bound=nn.Module)
+MIN_STD = 1e-7 # over the mean: float32 resolves no less
 
 
 class ConfigModule(nn.Module):
-    """A module that keeps its constructor's arguments in `config`, so that a file can hold it and `cls(**config)` builds it again.
+    """A module that keeps its constructor's arguments in `config`: a file can hold it, `cls(**config)` builds it again.
 
-    With a preset it has `settings`, which go there too: a file outlives a change of the preset."""
+    With a preset it has `settings`, a frozen dataclass, which go there too: a file outlives a change of the preset."""
+    config:dict
+    settings:Any = None
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         init, signature = cls.__init__, inspect.signature(cls.__init__)
         @wraps(init)
         def recording_init(self, *args, **kwargs):
             init(self, *args, **kwargs)
-            if type(self) is cls:
-                bound = signature.bind(self, *args, **kwargs).arguments
-                self.config = {k: v for k, v in bound.items() if k != 'self'}
-                self.config.update(self.config.pop('settings', {}) | getattr(self, 'settings', {}))
-        cls.__init__ = recording_init
+            if type(self) is not cls: return
+            self.config = _arguments(signature.bind(self, *args, **kwargs).arguments, self.settings)
+        cls.__init__ = recording_init # type: ignore[method-assign]
 
     @property
     def n_params(self) -> int: # Trainable numbers
@@ -35,17 +42,18 @@ class ConfigModule(nn.Module):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
-def resolve_preset(
-    presets:dict, # {name: {setting: value}}
-    preset:str, # Name of the preset
-    settings:dict, # Settings that replace the preset's
-    owner:str # Class name, for the messages
-) -> dict: # All settings
-    "The preset's settings with the caller's on top. ValueError for an unknown preset, TypeError for an unknown setting."
-    if preset not in presets: raise ValueError(f"{owner}: preset {preset!r} is unknown; choose one of {sorted(presets)}")
-    unknown = sorted(set(settings) - set(presets[preset]))
-    if unknown: raise TypeError(f"{owner}: unknown settings {unknown}; it takes {sorted(presets[preset])}")
-    return {**presets[preset], **settings}
+def _arguments(bound, settings): # the constructor's own arguments, and all settings in place of the replaced ones
+    config = {name: value for name, value in bound.items() if name not in ('self', 'overrides')}
+    return config if settings is None else config | settings_to_dict(settings)
+
+
+class BandModules(nn.ModuleDict, Generic[M]):
+    "A module for each band, all of one type."
+    def __getitem__(self, band:str) -> M: return cast(M, super().__getitem__(band))
+
+    def values(self) -> list[M]: # type: ignore[override]
+        "The modules, in the order of the bands."
+        return [self[band] for band in self]
 
 
 def positive_int(
@@ -56,9 +64,10 @@ def positive_int(
 ) -> int: # The value
     "Check a size. ValueError says what came and what was expected."
     if not isinstance(value, Real) or value // 1 != value or value < least:
-        hint = "; through build_ts_model pass arch_config=dict(seq_len=...)" if value is None and name == 'seq_len' else ''
+        missing = value is None and name == 'seq_len'
+        hint = "; through build_ts_model pass arch_config=dict(seq_len=...)" if missing else ''
         raise ValueError(f"{owner}: {name} is {value!r}, expected a whole number of at least {least}{hint}")
-    return int(value)
+    return int(float(value))
 
 
 class Snake(nn.Module):
@@ -68,7 +77,8 @@ class Snake(nn.Module):
         axis:int=1 # Their axis
     ):
         super().__init__()
-        self.a, self.axis = nn.Parameter(torch.empty(dim).uniform_(0.2, 0.5)), axis
+        self.axis = axis
+        self.a = nn.Parameter(torch.empty(dim).uniform_(0.2, 0.5))
 
     def forward(self, x:Tensor) -> Tensor: # Any shape with dim channels -> same
         return _Snake.apply(x, self.a.to(x.dtype).view(-1, *[1] * (x.ndim - 1 - self.axis % x.ndim)))
@@ -102,16 +112,20 @@ def activation(
 
 
 class Dropout(nn.Dropout):
-    "Dropout; on a CPU eight elements share one 64-bit draw, and p is rounded to 1/256: PyTorch's takes nine times as long there."
+    "Dropout; on a CPU eight elements share one 64-bit draw, and p is rounded to 1/256 (a ninth of PyTorch's time)."
     def forward(self, x:Tensor) -> Tensor: # Any shape -> same
         if not self.training or self.p == 0 or x.device.type != 'cpu': return super().forward(x)
         dropped = min(round(self.p * 256), 255)
-        bits = torch.randint(-2 ** 63, 2 ** 63 - 1, (-(-x.numel() // 8),), device=x.device).view(torch.uint8)[:x.numel()]
-        return x * (bits >= dropped).view(x.shape) * (256 / (256 - dropped))
+        words = torch.randint(-2 ** 63, 2 ** 63 - 1, (-(-x.numel() // 8),), device=x.device)
+        kept = words.view(torch.uint8)[:x.numel()] >= dropped
+        return x * kept.view(x.shape) * (256 / (256 - dropped))
 
 
 class Standardizer(nn.Module):
     "Affine map between the data's own units and the training split's zero mean and unit deviation, one pair a channel."
+    mean:Tensor
+    std:Tensor
+
     def __init__(self,
         c_in:int # Channels
     ):
@@ -123,16 +137,42 @@ class Standardizer(nn.Module):
         mean, # [c_in], original units
         std # [c_in], original units, > 0
     ):
-        "Take the training split's statistics."
+        "Take statistics that are known. Returns self."
         for buffer, value in ((self.mean, mean), (self.std, std)):
             buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype).view(-1, 1))
         return self
 
-    def forward(self, x:Tensor) -> Tensor: # Original units [bs, c_in, seq_len] -> standardised
-        return (x - self.mean) / self.std
+    def fit(self,
+        x:Tensor # Training series [n, c_in, seq_len], original units
+    ): # Itself, on the device of x
+        "Take the statistics of series; a constant channel keeps its scale."
+        values = to_double(x.detach().transpose(0, 1).flatten(1))
+        mean = values.mean(1, keepdim=True)
+        std = safe_std(values.std(1, correction=0, keepdim=True), mean)
+        self.mean, self.std = mean.to(x.device, torch.float32), std.to(x.device, torch.float32)
+        return self
+
+    def forward(self,
+        x:Tensor # Series [n, c_in, seq_len], original units
+    ) -> Tensor: # Standardised, float32, on the device of the statistics
+        "Less the mean, over the standard deviation."
+        return ((x.to(self.mean.device) - self.mean) / self.std).float()
 
     def inverse(self, x:Tensor) -> Tensor: # Standardised [bs, c_in, seq_len] -> original units
         return x * self.std + self.mean
+
+
+def safe_std(
+    std:Tensor, # Standard deviations of channels
+    mean:Tensor # Their means
+) -> Tensor: # std; 1 for a constant channel, which keeps its scale
+    "Deviations to divide by."
+    return torch.where(std > MIN_STD * mean.abs(), std, 1.)
+
+
+def to_double(x:Tensor) -> Tensor: # Any shape and type -> float64
+    "Double precision; off Apple's GPUs, which have none."
+    return (x.cpu() if x.device.type == 'mps' else x).double()
 
 
 class SelfAttention(nn.Module):
@@ -143,28 +183,30 @@ class SelfAttention(nn.Module):
         head_dim:int=None # Width of a head; dim // n_heads by default
     ):
         super().__init__()
-        self.n_heads, self.inner = n_heads, n_heads * (head_dim or dim // n_heads)
-        self.qkv, self.out = nn.Linear(dim, 3 * self.inner, bias=False), nn.Linear(self.inner, dim)
+        self.n_heads = n_heads
+        self.inner = n_heads * (head_dim or dim // n_heads)
+        self.qkv = nn.Linear(dim, 3 * self.inner, bias=False)
+        self.out = nn.Linear(self.inner, dim)
 
     def forward(self,
         x:Tensor, # [bs, n, dim]
         queries:Tensor=None # Tokens that attend to x [bs, m, dim]; x itself by default
     ) -> Tensor: # [bs, n or m, dim]
         "Each query attends to all tokens."
-        if queries is None: qkv = self.qkv(x).split(self.inner, -1)
+        if queries is None: q, k, v = self.qkv(x).split(self.inner, -1)
         else:
             to_q, to_kv = self.qkv.weight.tensor_split([self.inner])
-            qkv = F.linear(queries, to_q), *F.linear(x, to_kv).split(self.inner, -1)
-        q, k, v = (t.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for t in qkv)
+            q, (k, v) = F.linear(queries, to_q), F.linear(x, to_kv).split(self.inner, -1)
+        q, k, v = (t.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for t in (q, k, v))
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 def take_tokens(
     x:Tensor, # Tokens [bs, n, dim]
-    asked:Tensor # Positions [bs, m]
+    positions:Tensor # [bs, m], int64
 ) -> Tensor: # [bs, m, dim]
     "Some tokens of each row."
-    return x.gather(1, asked.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+    return x.gather(1, positions.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 class TransformerBlock(nn.Module):
@@ -178,16 +220,18 @@ class TransformerBlock(nn.Module):
     ):
         super().__init__()
         hidden = int(dim * ff_mult)
-        self.norm1, self.attn = nn.LayerNorm(dim), SelfAttention(dim, n_heads, head_dim)
-        self.norm2, self.ff = nn.LayerNorm(dim), nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = SelfAttention(dim, n_heads, head_dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.ff = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
         self.drop = Dropout(dropout)
 
     def forward(self,
         x:Tensor, # [bs, n, dim]
-        asked:Tensor=None # Tokens whose output is needed [bs, m]; all by default
+        positions:Tensor=None # Of the tokens whose output is needed [bs, m]; all by default
     ) -> Tensor: # [bs, n or m, dim]
         "Tokens after attention and feed-forward."
         normed = self.norm1(x)
-        attended = self.attn(normed, None if asked is None else take_tokens(normed, asked))
-        x = (x if asked is None else take_tokens(x, asked)) + self.drop(attended)
+        attended = self.attn(normed, None if positions is None else take_tokens(normed, positions))
+        x = (x if positions is None else take_tokens(x, positions)) + self.drop(attended)
         return x + self.drop(self.ff(self.norm2(x)))

@@ -1,25 +1,19 @@
 """Stage 3: the neural mapper, a 1-D U-Net from synthetic to real-looking series."""
+from typing import cast
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layers import ConfigModule, Dropout, SelfAttention, Standardizer, activation, positive_int, resolve_preset
+from ..presets import MAPPER_PRESETS, resolve_settings
+from .layers import ConfigModule, Dropout, SelfAttention, Standardizer, activation, positive_int
 from .tokenizer import MIN_SEQ_LEN
 
-__all__ = ['NeuralMapper', 'MAPPER_PRESETS']
+__all__ = ['NeuralMapper']
 
-MAPPER_PRESETS = {
-    # Starts as the identity and learns a correction: it cannot lose much where the gap is small.
-    # Four steps are one position: convolutions on a CPU are fastest with few positions and many channels
-    'fast': dict(patch=4, dim=32, mults=(1, 2), n_blocks=1, n_heads=2, snake=False, linear_attention=False, dropout=0., residual=True,
-                 noise_channels=1),
-    # arXiv 2501.17553: base width 8, two blocks a level, dropout 0.5, no residual
-    'paper': dict(patch=1, dim=8, mults=(1, 2, 4, 8), n_blocks=2, n_heads=4, snake=True, linear_attention=True, dropout=0.5, residual=False,
-                  noise_channels=0),
-}
 ATTENTION_HEAD_DIM = 32
-MAX_KEYS = 256              # positions at the bottleneck are averaged to no more than these to be attended to: cost stays linear
+MAX_KEYS = 256 # the bottleneck's positions are averaged to no more than these to be attended to: cost stays linear
 
 
 class WeightStandardizedConv1d(nn.Conv1d):
@@ -30,12 +24,14 @@ class WeightStandardizedConv1d(nn.Conv1d):
         return F.conv1d(x, w, self.bias, padding=self.padding)
 
 
-class ResBlock(nn.Module):
+class UNetBlock(nn.Module):
     "Two weight-standardised convolutions, each with GroupNorm and an activation, and a skip."
     def __init__(self, dim, out_dim, dropout, snake):
         super().__init__()
-        def block(d): return WeightStandardizedConv1d(d, out_dim, 3, padding=1), nn.GroupNorm(4, out_dim), activation(out_dim, snake)
-        self.convs = nn.Sequential(*block(dim), Dropout(dropout), *block(out_dim), Dropout(dropout))
+        def conv(d):
+            weights = WeightStandardizedConv1d(d, out_dim, 3, padding=1)
+            return weights, nn.GroupNorm(4, out_dim), activation(out_dim, snake)
+        self.convs = nn.Sequential(*conv(dim), Dropout(dropout), *conv(out_dim), Dropout(dropout))
         self.skip = nn.Identity() if dim == out_dim else nn.Conv1d(dim, out_dim, 1)
 
     def forward(self, x): return self.skip(x) + self.convs(x)                # [bs, dim, n] -> [bs, out_dim, n]
@@ -46,7 +42,9 @@ class LinearAttention(nn.Module):
     def __init__(self, dim, n_heads):
         super().__init__()
         self.n_heads, inner = n_heads, n_heads * ATTENTION_HEAD_DIM
-        self.norm, self.qkv, self.out = nn.GroupNorm(1, dim), nn.Conv1d(dim, 3 * inner, 1, bias=False), nn.Conv1d(inner, dim, 1)
+        self.norm = nn.GroupNorm(1, dim)
+        self.qkv = nn.Conv1d(dim, 3 * inner, 1, bias=False)
+        self.out = nn.Conv1d(inner, dim, 1)
 
     def forward(self, x): # [bs, dim, n] -> same
         q, k, v = self.qkv(self.norm(x)).unflatten(1, (3, self.n_heads, -1)).unbind(1)
@@ -55,15 +53,51 @@ class LinearAttention(nn.Module):
 
 
 class FullAttention(nn.Module):
-    "Softmax attention at the bottleneck, pre-norm, with a skip. Long series are averaged to fewer keys. [after arXiv 2102.12122]"
+    "Softmax attention at the bottleneck, pre-norm, with a skip. Long series have averaged keys. [after 2102.12122]"
     def __init__(self, dim, n_heads):
         super().__init__()
-        self.norm, self.attn = nn.GroupNorm(1, dim), SelfAttention(dim, n_heads, ATTENTION_HEAD_DIM)
+        self.norm = nn.GroupNorm(1, dim)
+        self.attn = SelfAttention(dim, n_heads, ATTENTION_HEAD_DIM)
 
     def forward(self, x): # [bs, dim, n] -> same
         h = self.norm(x)
-        attended = self.attn(F.adaptive_avg_pool1d(h, MAX_KEYS).mT, h.mT) if h.shape[-1] > MAX_KEYS else self.attn(h.mT)
-        return x + attended.mT
+        if h.shape[-1] <= MAX_KEYS: return x + self.attn(h.mT).mT
+        return x + self.attn(F.adaptive_avg_pool1d(h, MAX_KEYS).mT, h.mT).mT
+
+
+class DownLevel(nn.Module):
+    "Blocks, attention, half the positions; the last level keeps them."
+    def __init__(self, level, dims, settings):
+        super().__init__()
+        dim, is_last = dims[level], level == len(dims) - 1
+        self.blocks = nn.ModuleList(
+            UNetBlock(dim, dim, settings.dropout, settings.snake) for _ in range(settings.n_blocks))
+        self.attn = LinearAttention(dim, settings.n_heads) if settings.linear_attention else nn.Identity()
+        self.resample = nn.Identity() if is_last else nn.Conv1d(dim, dims[level + 1], 4, stride=2, padding=1)
+
+    def forward(self, h, skips): # [bs, dim, n] -> the next level's; puts the outputs of its blocks on `skips`
+        for block in self.blocks:
+            h = block(h)
+            skips.append(h)
+        skips[-1] = self.attn(h)
+        return self.resample(skips[-1])
+
+
+class UpLevel(nn.Module):
+    "Blocks over the skips, attention, twice the positions; the first level has them all."
+    def __init__(self, level, dims, settings):
+        super().__init__()
+        dim = dims[level]
+        self.blocks = nn.ModuleList(
+            UNetBlock(2 * dim, dim, settings.dropout, settings.snake) for _ in range(settings.n_blocks))
+        self.attn = LinearAttention(dim, settings.n_heads) if settings.linear_attention else nn.Identity()
+        self.resample:nn.Module = nn.Identity()
+        if level == 0: return
+        self.resample = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv1d(dim, dims[level - 1], 3, padding=1))
+
+    def forward(self, h, skips): # [bs, dim, n] -> the level's above; takes its skips off
+        for block in self.blocks: h = block(torch.cat((h, skips.pop()), 1))
+        return self.resample(self.attn(h))
 
 
 class NeuralMapper(ConfigModule):
@@ -74,30 +108,30 @@ class NeuralMapper(ConfigModule):
         c_in:int, # Channels
         c_out:int=None, # Not used: tsai passes it to every architecture
         seq_len:int=None, # Steps the mapper is meant for; the network takes any number
-        preset:str='fast', # 'fast' or 'paper', see `MAPPER_PRESETS`
-        **settings # Settings that replace the preset's: dim, mults, n_blocks, n_heads, dropout, residual, noise_channels
+        preset:str='fast', # 'fast' or 'paper'
+        **overrides # Settings that replace the preset's, see `MapperSettings`
     ):
         super().__init__()
         self.c_in = positive_int(c_in, 'c_in', 'NeuralMapper')
         self.seq_len = positive_int(seq_len, 'seq_len', 'NeuralMapper', least=MIN_SEQ_LEN)
-        self.settings = s = resolve_preset(MAPPER_PRESETS, preset, settings, 'NeuralMapper')
-        self.residual, self.noise_channels, self.patch, self.scale = s['residual'], s['noise_channels'], s['patch'], Standardizer(self.c_in)
-        dims, n_heads = [s['dim'] * m for m in s['mults']], s['n_heads']
-        def blocks(d, out_dim, n=1): return nn.ModuleList(ResBlock(d, out_dim, s['dropout'], s['snake']) for _ in range(n))
-        def attention(d): return LinearAttention(d, n_heads) if s['linear_attention'] else nn.Identity()
-        self.stride = self.patch * 2 ** (len(dims) - 1)
-        self.first = nn.Conv1d((self.c_in + self.noise_channels) * self.patch, dims[0], 7, padding=3)
+        self.settings = s = resolve_settings(MAPPER_PRESETS, preset, overrides, 'NeuralMapper')
+        self.standardizer = Standardizer(self.c_in)
+        dims = [s.dim * m for m in s.mults]
+        self.stride = s.patch * 2 ** (len(dims) - 1)
+        self.first = nn.Conv1d((self.c_in + s.noise_channels) * s.patch, dims[0], 7, padding=3)
         self.downs, self.ups = nn.ModuleList(), nn.ModuleList()
-        for i, (d, after) in enumerate(zip(dims, [*dims[1:], None])):
-            self.downs.append(nn.ModuleDict(dict(
-                blocks=blocks(d, d, s['n_blocks']), attn=attention(d),
-                resample=nn.Conv1d(d, after, 4, stride=2, padding=1) if after else nn.Identity())))
-            self.ups.insert(0, nn.ModuleDict(dict(
-                blocks=blocks(2 * d, d, s['n_blocks']), attn=attention(d),
-                resample=nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv1d(d, dims[i - 1], 3, padding=1)) if i else nn.Identity())))
-        self.middle = nn.Sequential(*blocks(dims[-1], dims[-1]), FullAttention(dims[-1], n_heads), *blocks(dims[-1], dims[-1]))
-        self.last = nn.Sequential(*blocks(2 * dims[0], dims[0]), nn.Conv1d(dims[0], self.c_in * self.patch, 1))
-        if self.residual: nn.init.zeros_(self.last[-1].weight), nn.init.zeros_(self.last[-1].bias)
+        for level in range(len(dims)):
+            self.downs.append(DownLevel(level, dims, s))
+            self.ups.insert(0, UpLevel(level, dims, s))
+        bottleneck = dims[-1]
+        def block(dim, out_dim): return UNetBlock(dim, out_dim, s.dropout, s.snake)
+        self.middle = nn.Sequential(block(bottleneck, bottleneck), FullAttention(bottleneck, s.n_heads),
+                                    block(bottleneck, bottleneck))
+        block_out, out = block(2 * dims[0], dims[0]), nn.Conv1d(dims[0], self.c_in * s.patch, 1)
+        self.last = nn.Sequential(block_out, out)
+        if s.residual:
+            nn.init.zeros_(out.weight)
+            nn.init.zeros_(cast(Tensor, out.bias))
 
     def forward(self,
         x:Tensor, # Synthetic series [bs, c_in, n], original units, any n
@@ -106,23 +140,21 @@ class NeuralMapper(ConfigModule):
         "Map synthetic series."
         if x.ndim != 3 or x.shape[1] != self.c_in:
             raise ValueError(f"series have shape {tuple(x.shape)}, this NeuralMapper takes [bs, {self.c_in}, n]")
-        x = self.scale(x.as_subclass(Tensor).float())
-        h = F.pad(x, (0, -x.shape[-1] % self.stride), mode='replicate')
-        if self.noise_channels:
-            noise = torch.randn(len(h), self.noise_channels, h.shape[-1], device=h.device, dtype=h.dtype, generator=generator)
-            h = torch.cat((h, noise), 1)
-        h = first = self.first(_fold(h, self.patch))
-        skips = []
-        for down in self.downs:
-            for block in down['blocks']: skips.append(h := block(h))
-            skips[-1] = h = down['attn'](h)
-            h = down['resample'](h)
+        x = self.standardizer(x.as_subclass(Tensor).float())
+        h = first = self.first(_fold(self._with_noise(x, generator), self.settings.patch))
+        skips:list[Tensor] = []
+        for down in self.downs: h = down(h, skips)
         h = self.middle(h)
-        for up in self.ups:
-            for block in up['blocks']: h = block(torch.cat((h, skips.pop()), 1))
-            h = up['resample'](up['attn'](h))
-        h = _unfold(self.last(torch.cat((h, first), 1)), self.patch)[..., :x.shape[-1]]
-        return self.scale.inverse(x + h if self.residual else h)
+        for up in self.ups: h = up(h, skips)
+        h = _unfold(self.last(torch.cat((h, first), 1)), self.settings.patch)[..., :x.shape[-1]]
+        return self.standardizer.inverse(x + h if self.settings.residual else h)
+
+    def _with_noise(self, x, generator): # [bs, c_in, n] -> [bs, c_in + noise_channels, n padded to the strides]
+        h = F.pad(x, (0, -x.shape[-1] % self.stride), mode='replicate')
+        n_noise = self.settings.noise_channels
+        if not n_noise: return h
+        noise = torch.randn(len(h), n_noise, h.shape[-1], device=h.device, dtype=h.dtype, generator=generator)
+        return torch.cat((h, noise), 1)
 
 
 def _fold(x, patch): # [bs, dim, n] -> [bs, dim * patch, n / patch]

@@ -1,54 +1,31 @@
 """Vector quantizer: a codebook learnt by moving averages, and stochastic quantization."""
-import math
-
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from .decoding import draw_ids
 from .layers import ConfigModule
 
-__all__ = ['VectorQuantizer', 'svq_sample', 'draw_ids', 'kmeans', 'perplexity']
-
-
-def draw_ids(
-    probs:Tensor, # Probabilities [..., K]; rows need not sum to one
-    generator:torch.Generator=None # Source of randomness on the device of `probs`
-) -> Tensor: # Ids [...], int64; an id of probability 0 is never drawn
-    """Categorical draws with one uniform number a row: the inverse of the cumulative distribution.
-
-    First a block of ids is drawn, then an id in it: only sums of blocks and one block a row are accumulated."""
-    size = 2 ** round(math.log2(probs.shape[-1]) / 2)                        # about as many blocks as ids in a block
-    if probs.shape[-1] % size: probs = F.pad(probs, (0, -probs.shape[-1] % size))
-    blocks = probs.unflatten(-1, (-1, size))
-    u = torch.rand(probs.shape[:-1], device=probs.device, dtype=probs.dtype, generator=generator).unsqueeze(-1)
-    cdf = blocks.sum(-1).cumsum(-1)
-    block, u = _invert(cdf, u * cdf[..., -1:])
-    block_probs = blocks.gather(-2, block.unsqueeze(-1).expand(*block.shape, size)).squeeze(-2)
-    return (block * size + _invert(block_probs.cumsum(-1), u)[0]).squeeze(-1)
-
-
-def _invert(cdf, u): # [..., K], [..., 1] -> (first id whose cdf is above u, how far u is above the ids before it); never an empty id
-    last = cdf[..., -1:]
-    u = torch.minimum(u, torch.nextafter(last, torch.zeros_like(last)))      # rounding may have taken u up to the last
-    ids = (cdf <= u).sum(-1, keepdim=True)
-    return ids, u - torch.where(ids > 0, cdf.gather(-1, (ids - 1).clamp_min(0)), 0)
+__all__ = ['VectorQuantizer', 'svq_sample', 'kmeans', 'perplexity', 'code_spacing']
 
 
 def svq_sample(
     z:Tensor, # Latents [bs, n_tokens, codebook_dim], float
     codebook:Tensor, # Code vectors e_k [codebook_size, codebook_dim]
-    tau:float|Tensor|None=None, # Temperature, squared latent distance, >= 0: one, one a row [bs] or token [bs, n_tokens]; None, 0: nearest
+    tau:float|Tensor|None=None, # Temperature, squared latent distance: one, one a row or a token; None or 0 is nearest
     allowed:Tensor=None, # Codes that may be drawn [codebook_size], bool; all by default
     generator:torch.Generator=None # Source of randomness on the device of `z`
 ) -> Tensor: # Token ids [bs, n_tokens], int64 in [0, codebook_size)
-    "Draw ids with p(k) ∝ exp(-‖z-e_k‖²/tau), in train and eval alike. ValueError if tau < 0. [arXiv 2501.17553, Eq. 3.1b]"
+    "Draw ids with p(k) ∝ exp(-‖z-e_k‖²/tau), in train and eval alike. ValueError if tau < 0. [2501.17553, Eq. 3.1b]"
     distance = _squared_distance(z, codebook, allowed)
     if tau is None: return distance.argmin(-1)
     tau = torch.as_tensor(tau, dtype=distance.dtype, device=distance.device)
     if tau.shape not in ((), z.shape[:1], z.shape[:2]):
-        raise ValueError(f"tau has shape {tuple(tau.shape)}, expected one number, one a row [{len(z)}] or one a token {list(z.shape[:2])}")
-    if not (tau >= 0).all(): raise ValueError(f"tau is {tau.tolist()}, expected 0 or more (0 or None picks the nearest code)")
+        raise ValueError(f"tau has shape {tuple(tau.shape)}, expected one number, one a row [{len(z)}] "
+                         f"or one a token {list(z.shape[:2])}")
+    if not (tau >= 0).all():
+        raise ValueError(f"tau is {tau.tolist()}, expected 0 or more (0 or None picks the nearest code)")
     nearest, tau = distance.argmin(-1), tau.view(len(tau) if tau.ndim else 1, -1, 1)
     safe = tau.clamp(torch.finfo(distance.dtype).tiny, torch.finfo(distance.dtype).max)
     drawn = draw_ids(((distance.amin(-1, keepdim=True) - distance) / safe).exp(), generator)
@@ -61,7 +38,9 @@ def kmeans(
     n_iter:int=10 # Lloyd iterations
 ) -> tuple: # (centres [k, d], cluster sizes [k]); where n < k some centres stand twice and have size 0
     "Lloyd's k-means from random vectors, on the device of x."
-    centres = x[torch.randperm(len(x), device=x.device)[:k]] if len(x) >= k else x[torch.randint(len(x), (k,), device=x.device)]
+    enough = len(x) >= k
+    first = torch.randperm(len(x), device=x.device)[:k] if enough else torch.randint(len(x), (k,), device=x.device)
+    centres = x[first]
     for _ in range(n_iter):
         sums, sizes = _cluster_sums(x, _squared_distance(x, centres).argmin(-1), k)
         centres = torch.where(sizes[:, None] > 0, sums / sizes[:, None].clamp_min(1), centres)
@@ -77,28 +56,45 @@ def perplexity(
 
 
 class VectorQuantizer(ConfigModule):
-    """Nearest-code quantizer with k-means start, moving-average codes and a straight-through gradient. [arXiv 1711.00937, appendix A.1]
+    """Nearest-code quantizer with k-means start, moving-average codes and a straight-through gradient.
+    [arXiv 1711.00937, appendix A.1]
 
-    A code that no training vector chose for `dead_code_threshold` steps moves onto a random latent of the batch.
-    A code without hits keeps its place until then: smoothing its count instead would pull it to the origin, near every latent."""
+    A code that no training vector chose for `patience` steps moves onto a random latent of the batch. A code without
+    hits keeps its place until then: smoothing its count instead would pull it to the origin, near every latent."""
+    codebook:Tensor
+    code_sum:Tensor
+    cluster_size:Tensor
+    idle_steps:Tensor
+    used:Tensor
+    started:Tensor
+
     def __init__(self,
         dim:int, # Width of the encoder's output
         codebook_size:int, # Codes K
         codebook_dim:int=8, # Width of a code
         ema_decay:float=0.8, # Decay of the moving averages, 0..1
         commitment_weight:float=1., # Weight of ‖z - sg(e)‖²
-        dead_code_threshold:int=100 # Training steps without a hit after which a code is moved; 0 never
+        dead_code_threshold:int=None # Steps without a hit after which a code is moved; 0 never; None: see `set_epoch`
     ):
         super().__init__()
-        self.codebook_size, self.codebook_dim, self.ema_decay = codebook_size, codebook_dim, ema_decay
-        self.commitment_weight, self.dead_code_threshold = commitment_weight, dead_code_threshold
-        self.project_in, self.project_out = nn.Linear(dim, codebook_dim), nn.Linear(codebook_dim, dim)
+        self.codebook_size, self.codebook_dim = codebook_size, codebook_dim
+        self.ema_decay, self.commitment_weight = ema_decay, commitment_weight
+        self.dead_code_threshold = dead_code_threshold
+        self.patience = dead_code_threshold or 0
+        self.project_in = nn.Linear(dim, codebook_dim)
+        self.project_out = nn.Linear(codebook_dim, dim)
         self.register_buffer('codebook', torch.randn(codebook_size, codebook_dim))
         self.register_buffer('code_sum', self.codebook.clone())
         self.register_buffer('cluster_size', torch.ones(codebook_size))
         self.register_buffer('idle_steps', torch.zeros(codebook_size, dtype=torch.long))
         self.register_buffer('used', torch.ones(codebook_size, dtype=torch.bool))
         self.register_buffer('started', torch.tensor(False))
+
+    def set_epoch(self,
+        n_steps:int # Training steps of an epoch
+    ):
+        "Dead codes wait for an epoch from now on, unless the constructor was told how long."
+        if self.dead_code_threshold is None: self.patience = n_steps
 
     def forward(self,
         h:Tensor # Encoder output [bs, n_tokens, dim]
@@ -156,12 +152,13 @@ class VectorQuantizer(ConfigModule):
         sums, sizes = _cluster_sums(z, tokens, self.codebook_size)
         self.cluster_size.lerp_(sizes, 1 - self.ema_decay)
         self.code_sum.lerp_(sums, 1 - self.ema_decay)
-        moved = (self.code_sum / self.cluster_size[:, None].clamp_min(1e-12))
+        moved = self.code_sum / self.cluster_size[:, None].clamp_min(1e-12)
         self.codebook.copy_(torch.where(sizes[:, None] > 0, moved, self.codebook))
         self.idle_steps.add_(1).masked_fill_(sizes > 0, 0)
-        if self.dead_code_threshold:
-            dead = self.idle_steps >= self.dead_code_threshold
-            self._place(dead, z[torch.randint(len(z), (self.codebook_size,), device=z.device)], torch.ones_like(self.cluster_size))
+        if self.patience:
+            dead = self.idle_steps >= self.patience
+            latents = z[torch.randint(len(z), (self.codebook_size,), device=z.device)]
+            self._place(dead, latents, torch.ones_like(self.cluster_size))
 
     def _place(self, which, vectors, sizes):
         self.codebook.copy_(torch.where(which[:, None], vectors, self.codebook))
@@ -180,3 +177,11 @@ def _squared_distance(z, codebook, allowed=None):
 def _cluster_sums(z, tokens, k):
     sums = z.new_zeros(k, z.shape[-1]).index_add_(0, tokens, z)
     return sums, torch.bincount(tokens, minlength=k).to(z.dtype)
+
+
+def code_spacing(
+    *quantizers:VectorQuantizer # Of one band or of several
+) -> float: # Squared latent distance; 0 where no code has a neighbour
+    "Median distance of used codes to their neighbours: at this τ a neighbour is drawn about as often as the code."
+    distances = torch.cat([quantizer.neighbour_distance() for quantizer in quantizers])
+    return float(distances.median()) if len(distances) else 0.

@@ -1,0 +1,1 @@
+"""How close samples come to real series: `python -m benchmarks.fidelity`, `python -m benchmarks.fidelity.stage3`."""

@@ -1,0 +1,1 @@
+"""How fast, and how cost grows: `python -m benchmarks.speed`. A file a section."""

@@ -1,0 +1,31 @@
+"""What is mended in tsai: architectures of plugins by name, their `seq_len`, and string labels without `tfms`."""
+import sys
+
+from tsai_nmvq.host.manager import plugin_archs
+from tsai_nmvq.host.patches import patch_tsai
+
+
+def test_archs_are_found_by_name(found): assert found.archs[:2] == ['DummyNet', 'DummyNet']
+
+
+def test_archs_get_seq_len(found): assert found.seq_len == [150, 30, 40, 40, 40]
+
+
+def test_string_labels_are_classes_without_tfms(found): assert found.vocabs == [['a', 'b'], ['a', 'b'], False, False]
+
+
+def test_patching_again_changes_nothing_more():
+    import tsai.basics  # noqa: F401 - has all three functions
+    from tsai import learner
+    from tsai.data import core
+    from tsai.models import utils
+    def functions(): return learner.get_arch, utils.build_ts_model, core.get_ts_dls
+    patch_tsai(plugin_archs)
+    first = functions()
+    assert all(hasattr(function, '__wrapped__') for function in first)
+    patch_tsai(plugin_archs)
+    assert functions() == first
+    own = [function.__wrapped__ for function in first]
+    left = [name for name, module in list(sys.modules.items()) if name.startswith('tsai.')
+            for value in vars(module).values() if any(value is function for function in own)]
+    assert left == [] # under no name, in no module

@@ -1,0 +1,1 @@
+"""Synthetic series in the training batches of a tsai classifier."""

@@ -1,0 +1,217 @@
+"""`NMVQAugment`: synthetic series in the training batch, on its device, before normalisation."""
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
+
+import torch
+from fastai.vision.augment import RandTransform
+from fastcore.foundation import L
+from fasttransform import ItemTransform, Transform
+from torch import Tensor
+
+from ..rng import generator_on
+from .classes import ClassMap
+from .pool import SeriesPool, pool_size
+from .rows import PerturbedRows, RowKind, SampledRows
+
+__all__ = ['NMVQAugment', 'nmvq_randaug']
+
+MODES = ('generate', 'perturb')
+TRANSIENT = ('_pool', '_rows', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
+
+
+class NMVQAugment(ItemTransform, RandTransform):
+    """Batch transform that puts mapped synthetic series of the same class into training batches, in the data's units.
+
+    Works on training batches only: it does nothing in validation and inference, wherever gradients are off, and while
+    the loaders are set up (a `TSStandardize()` that learns its statistics there must see real data).
+    It leaves the global random state alone, and an exported learner does not carry the generator along."""
+    order, split_idx = 80, 0                                             # before TSStandardize, which is 90
+    _classes:ClassMap|None              # The loader's classes and the generator's
+    _pool:SeriesPool|None               # Series kept ready
+    _rows:RowKind|None                  # What makes synthetic rows
+    _draws:torch.Generator|None         # Source of randomness on the batch's device
+    _pipeline:weakref.ref|None          # The loader's transforms, until they are set up
+
+    def __init__(self,
+        gen=None, # `NMVQGenerator`; None (as in a learner loaded from an export) does nothing
+        p:float=0.5, # Probability that a row is replaced, 0..1; with append, the share of rows added
+        mode:str='generate', # 'generate': a series of the class; 'perturb': the row's stochastic reconstruction, mapped
+        magnitude:float=0.5, # Strength of 'perturb', 0..1, as in tsai's RandAugment; 0 does nothing in either mode
+        balance:bool=False, # Draw classes of synthetic rows so that batches come as near to equal classes as p allows
+        append:bool=False, # Add rows instead of replacing them
+        mapped:bool=True, # False leaves the mapper out
+        pool_size:int=None, # Series kept ready; twice the training split, in 128..1024, by default
+        reuse:int=8, # Draws of a series, on average, before a fresh one replaces it
+        unknown:str='raise', # Classes that the generator never saw: 'raise', or 'skip' to leave their rows alone
+        seed:int=None, # Seed of all draws; follows torch.manual_seed by default
+        **kwargs # Passed to fastai's RandTransform
+    ):
+        if mode not in MODES: raise ValueError(f"mode is {mode!r}, expected one of {MODES}")
+        if not 0 <= p <= 1: raise ValueError(f"p is {p}, expected a probability in 0..1")
+        if unknown not in ('raise', 'skip'): raise ValueError(f"unknown is {unknown!r}, expected 'raise' or 'skip'")
+        if reuse < 1: raise ValueError(f"reuse is {reuse}, expected 1 draw or more")
+        if gen is not None and (gen.spec is None or (mode == 'generate' and gen.prior is None)):
+            raise RuntimeError("the generator is not fitted: call gen.fit(X, y, splits=splits) before NMVQAugment(gen)")
+        if balance and (mode == 'perturb' or (gen is not None and not gen.spec.vocab)):
+            raise ValueError("balance draws other classes: it needs mode='generate' and a generator that was fitted "
+                             "with labels")
+        super().__init__(p=1., **kwargs)
+        self.gen, self.p, self.mode, self.magnitude = gen, p, mode, magnitude
+        self.balance, self.append, self.mapped = balance, append, mapped
+        self.pool_size, self.reuse, self.unknown, self.seed = pool_size, reuse, unknown, seed
+        self._paused, self._classes = False, None
+        for name in TRANSIENT: setattr(self, name, None)
+
+    # Set up
+
+    def setups(self, dl):
+        "Match the loader's classes with the generator's by name, and stay inert until all transforms are set up."
+        pipeline = getattr(dl, 'after_batch', None)
+        self._pipeline = weakref.ref(pipeline) if pipeline is not None else None
+        if self.gen is None or len(dl.dataset) == 0: return
+        classes = self._match_classes(dl)
+        if self._classes is not None and classes is not None and not self._classes.same_as(classes):
+            raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
+        self._classes, self._rows = classes or self._classes, None
+
+    def _match_classes(self, dl): # -> `ClassMap`, or None where the loader has no classes
+        labelled, has_classes = len(dl.dataset[[0]]) > 1, getattr(dl, 'cat', False)
+        if self.mode == 'perturb':
+            return ClassMap.match(dl.vocab, self.gen.spec.vocab, 'skip') if labelled and has_classes else None
+        if labelled and not has_classes:
+            raise ValueError("NMVQAugment(mode='generate') needs class labels, and these loaders have none; for "
+                             "classes pass tfms=[None, TSClassification()], for regression targets use mode='perturb', "
+                             "which keeps them right")
+        if labelled and not self.gen.spec.vocab:
+            raise ValueError("this generator was fitted without labels, its series have no class; use mode='perturb', "
+                             "or fit it with y")
+        return ClassMap.match(dl.vocab, self.gen.spec.vocab, self.unknown) if labelled else None
+
+    def _is_set_up(self): # a Pipeline empties `fs`, fills it one transform at a time, keeps each as an attribute too
+        pipeline = None if self._pipeline is None else self._pipeline()
+        if pipeline is None: return True
+        kept = [L(value) for name, value in vars(pipeline).items() if name != 'fs']
+        n_tfms = sum(len(tfms) for tfms in kept if len(tfms) and isinstance(tfms[0], Transform))
+        if len(pipeline.fs) < n_tfms: return False
+        self._pipeline = None
+        return True
+
+    def fill(self,
+        like:Tensor=None # A batch whose device and type the pool takes; float32 on the generator's device by default
+    ):
+        "Make the pool now, so that the first training step does not wait for it. Returns self."
+        like = torch.empty(0, device=self.gen.device) if like is None else like
+        generator = generator_on(self.gen.device, self._seed + 1)
+        size = self.pool_size or pool_size(self.gen.spec.n_series)
+        self._pool, self._rows = SeriesPool(self.gen, size, self.reuse, self.mapped, generator, like), None
+        return self
+
+    @property
+    def _seed(self): return torch.initial_seed() if self.seed is None else self.seed
+
+    # A batch
+
+    def before_call(self, b, split_idx):
+        "Decide whether this batch is augmented."
+        is_on = self.gen is not None and not self._paused and bool(self.magnitude) and self.p > 0
+        self.do = is_on and torch.is_grad_enabled() and self._is_set_up()
+
+    @torch.no_grad()
+    def encodes(self, b):
+        is_tuple = isinstance(b, (list, tuple))
+        x, *rest = b if is_tuple else (b,)
+        y = rest[0] if rest else None
+        self.gen.spec.check(x, 'the generator of NMVQAugment')
+        x, y = (self._append if self.append else self._replace)(x, y, self._generator(x.device))
+        return (x, *([y] if rest else []), *rest[1:]) if is_tuple else x
+
+    def _replace(self, x, y, generator):
+        chosen = torch.rand(len(x), device=x.device, generator=generator) < self.p
+        made = self._row_kind(x, generator).draw(_plain(x), _plain(y), chosen, self.magnitude)
+        new = torch.where((chosen & made.valid).view(-1, 1, 1), made.x, _plain(x))
+        return _like(new, x), y if y is None else _like(made.y, y)
+
+    def _append(self, x, y, generator):
+        n = min(len(x), max(1, round(self.p * len(x))))
+        base = torch.randperm(len(x), device=x.device, generator=generator)[:n]
+        y_base, chosen = None if y is None else _plain(y)[base], torch.ones_like(base, dtype=torch.bool)
+        made = self._row_kind(x, generator).draw(_plain(x)[base], y_base, chosen, self.magnitude)
+        new = torch.cat((_plain(x), made.x[made.valid]))
+        return _like(new, x), y if made.y is None else _like(torch.cat((_plain(y), made.y[made.valid])), y)
+
+    def _generator(self, device): # draws go on from batch to batch
+        if self._draws is None or self._draws.device != device: self._draws = generator_on(device, self._seed)
+        return self._draws
+
+    def _row_kind(self, x, generator) -> RowKind: # kept as long as it fits the batch
+        if self._classes is not None and self._classes.to_gen.device != x.device:
+            self._classes, self._rows = self._classes.to(x.device), None
+        pool = self._fitting_pool(x) if self.mode == 'generate' else None
+        if self._rows is None or self._rows.generator is not generator:
+            self._rows = self._new_row_kind(pool, generator, x.device)
+        return self._rows
+
+    def _fitting_pool(self, x): # on the batch's device and of its type
+        pool = self._pool
+        if pool is None or (pool.series.device, pool.series.dtype) != (x.device, x.dtype): self.fill(x)
+        return self._pool
+
+    def _new_row_kind(self, pool, generator, device):
+        if pool is None: return PerturbedRows(self.gen, self._classes, generator, self.mapped)
+        classes = self._classes or ClassMap.identity(self.gen.spec.n_classes).to(device)
+        shares = (1. if self.append else 1 - self.p, self.p) if self.balance else None
+        return SampledRows(pool, classes, generator, shares)
+
+    # Around it
+
+    @contextmanager
+    def paused(self) -> Iterator['NMVQAugment']:
+        "Do nothing inside the block, for example around your own loop over the training loader."
+        before, self._paused = self._paused, True
+        try: yield self
+        finally: self._paused = before
+
+    def to(self, device):
+        "Called by `dls.to`. The pool follows the batches by itself."
+        return self
+
+    def __getstate__(self): return {**self.__dict__, 'gen': None, **dict.fromkeys(TRANSIENT)}
+
+    def __deepcopy__(self, memo): # a copy shares the generator, which only pickling leaves out
+        new = memo[id(self)] = type(self).__new__(type(self))
+        new.__dict__.update({k: deepcopy(v, memo) for k, v in self.__getstate__().items()}, gen=self.gen)
+        return new
+
+    def __repr__(self):
+        what = f"magnitude={self.magnitude}" if self.mode == 'perturb' else f"balance={self.balance}"
+        gen = 'no generator' if self.gen is None else self.gen
+        return f"NMVQAugment({gen}, p={self.p}, mode={self.mode!r}, {what}, append={self.append})"
+
+    @property
+    def name(self): return repr(self)
+
+
+def nmvq_randaug(
+    gen, # `NMVQGenerator`
+    low:float=0.05, # Magnitude at RandAugment's M = 0
+    high:float=1., # Magnitude at RandAugment's M = 10
+    **kwargs # Passed to NMVQAugment: mapped, seed, ...
+) -> tuple: # Entry for tsai's RandAugment, as in `all_TS_randaugs`
+    """`NMVQAugment(mode='perturb')` as one of RandAugment's transforms.
+
+    It works in the data's own units: put RandAugment before TSStandardize in the list, as their order ties."""
+    return partial(_with_magnitude, NMVQAugment(gen, mode='perturb', **{'p': 1., **kwargs})), low, high
+
+
+def _with_magnitude(aug, magnitude): # RandAugment calls its entries a batch: a new one each would repeat its draws
+    aug.magnitude = magnitude
+    return aug
+
+
+def _plain(t): return None if t is None else t.as_subclass(Tensor)       # fastai's subclasses are slow and mix badly
+
+
+def _like(t, source): return t.as_subclass(type(source))

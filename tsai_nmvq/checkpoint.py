@@ -1,0 +1,149 @@
+"""Generator files: weights as safetensors, all else as JSON in their header. Nothing in them is executed on load.
+
+Format 5 is written, 3 and later are read: each version has a function that brings it to the next."""
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import shorten
+
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import nn
+
+from .atomic import atomic_write
+from .data.spec import SeriesSpec
+from .mapper_selection import MapperSelection
+from .models.mapper import NeuralMapper
+from .models.prior import MaskedPrior
+from .models.tokenizer import VQTokenizer
+from .rng import isolated_rng
+
+__all__ = ['Checkpoint', 'write_checkpoint', 'read_checkpoint', 'resume_checkpoint', 'FORMAT_VERSION']
+
+FORMAT, FORMAT_VERSION = 'tsai_nmvq', 5
+MODELS = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
+
+
+@dataclass
+class Checkpoint:
+    "What a generator is, once it is written down."
+    preset:str
+    settings:dict                                       # {stage: settings that replace the preset's}
+    spec:SeriesSpec
+    stages:dict[str, nn.Module]                         # {stage: model}; those that have been learnt
+    tau:float|None = None
+    tau_table:pd.DataFrame|None = None
+    mapper_selection:MapperSelection = field(default_factory=MapperSelection)
+
+
+def write_checkpoint(
+    path, # File, usually *.nmvq
+    checkpoint:Checkpoint # What to write
+) -> Path: # Where it is
+    "Write one file, aside and renamed."
+    tensors = {f'{stage}.{name}': tensor.contiguous() for stage, model in checkpoint.stages.items()
+               for name, tensor in model.state_dict().items()}
+    table = checkpoint.tau_table
+    header = dict(preset=checkpoint.preset, settings=checkpoint.settings, spec=checkpoint.spec.to_dict(),
+                  config={stage: model.config for stage, model in checkpoint.stages.items()},
+                  tau=checkpoint.tau, tau_table=None if table is None else table.to_dict('list'),
+                  mapper_selection=checkpoint.mapper_selection.to_dict())
+    metadata = dict(format=FORMAT, format_version=str(FORMAT_VERSION), generator=json.dumps(header))
+    path = Path(path)
+    with atomic_write(path) as aside: # not save_file, which leaves a file that only its owner can read
+        aside.write_bytes(safetensors_bytes(tensors, metadata))
+    return path
+
+
+def read_checkpoint(
+    path, # File written by `write_checkpoint`
+    device # Where to put the models
+) -> Checkpoint:
+    "Read a file. ValueError if it is foreign, damaged, too old or newer than this version."
+    path = Path(path)
+    header, tensors = _read_current(path)
+    try:
+        spec, table = SeriesSpec.from_dict(header['spec']), header['tau_table']
+        if table is not None: # JSON has no keys but strings: labels are put back
+            table = pd.DataFrame(table).rename(columns={str(label): label for label in spec.vocab or ()})
+        stages = {stage: _build(stage, config, tensors).to(device) for stage, config in header['config'].items()}
+        selection = MapperSelection.from_dict(header['mapper_selection'])
+        return Checkpoint(header['preset'], header['settings'], spec, stages, header['tau'], table, selection)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
+        raise ValueError(f"{path} is damaged: its header and its weights do not fit ({_in_short(e)}); "
+                         "save it again with gen.save()") from e
+
+
+def resume_checkpoint(
+    path, # File written by `write_checkpoint`
+    device, # Where to put the models
+    spec:SeriesSpec, # Of the series that are to be learnt
+    preset:str, # Of the generator that goes on
+    settings:dict # The same: {stage: settings that replace the preset's}
+) -> Checkpoint:
+    "Read a file to go on with it. ValueError if it was made from other data or with other settings."
+    saved = read_checkpoint(path, device)
+    if (saved.spec, saved.preset, json.dumps(saved.settings)) != (spec, preset, json.dumps(settings)):
+        raise ValueError(f"{path} was made from other data or with other settings; "
+                         "delete it or choose another checkpoint file")
+    return saved
+
+
+def _read_current(path): # -> (header, tensors), as the current format has them
+    if not path.exists(): raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with safe_open(path, 'pt') as f:
+            metadata = f.metadata() or {}
+            ours = metadata.get('format') == FORMAT
+            tensors = {name: f.get_tensor(name) for name in f.keys()} if ours else {} # noqa: SIM118 - no mapping
+        version = int(metadata.get('format_version', 0))
+    except (SafetensorError, OSError, ValueError) as e:
+        raise ValueError(f"{path} is not a generator file, or it is cut short ({e}); "
+                         "save it again with gen.save()") from e
+    if not ours:
+        raise ValueError(f"{path} is a safetensors file, but not one of tsai_nmvq; load one written by gen.save()")
+    if version > FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {version}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
+                         "update tsai_nmvq")
+    if version < min(UPGRADES):
+        raise ValueError(f"{path} has format version {version}, from before version {min(UPGRADES)}; "
+                         "fit the generator again")
+    try:
+        header = json.loads(metadata['generator'])
+        for older in range(version, FORMAT_VERSION): header, tensors = UPGRADES[older](header, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise ValueError(f"{path} is damaged: its header cannot be read ({_in_short(e)}); "
+                         "save it again with gen.save()") from e
+    return header, tensors
+
+
+def _in_short(error): return shorten(str(error), 200, placeholder=' ...')
+
+
+def _build(stage, config, tensors): # a model in eval mode, with its weights
+    with isolated_rng(None): model = MODELS[stage](**config)             # first weights are drawn, and replaced
+    prefix = f'{stage}.'
+    model.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+    return model.eval()
+
+
+# Older formats
+
+def _from_3(header, tensors): # the prior's embeddings did not know the codes
+    if 'prior' in header['config']: header['config']['prior'] = {'code_emb': False, **header['config']['prior']}
+    return header, tensors
+
+
+def _from_4(header, tensors): # names of before
+    settings = dict(hf_share='hf_batch_fraction', lf_tau='lf_token_noise', code_emb='embed_codes')
+    for stages in (header['config'], header['settings']):
+        for stage, values in stages.items(): stages[stage] = {settings.get(name, name): v for name, v in values.items()}
+    trial = header.pop('trial')
+    if trial is not None:
+        trial['columns'] = {'holdout' if name == 'held_back' else name: v for name, v in trial['columns'].items()}
+    header['mapper_selection'] = trial
+    return header, {name.replace('.scale.', '.standardizer.'): t for name, t in tensors.items()}
+
+
+UPGRADES = {3: _from_3, 4: _from_4}

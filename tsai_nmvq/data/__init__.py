@@ -1,0 +1,1 @@
+"""Series as users have them: labels, specs, checked rows, loaders and file readers."""

@@ -1,0 +1,94 @@
+"""The table of scores: samples, reconstructions and real training series against a test split."""
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .data.intake import split_rows
+from .metrics.classifier import SeriesClassifier, fit_classifier, inception_score, trtr, tstr
+from .metrics.distance import novelty
+from .metrics.frechet import conditional_fid, fid
+from .metrics.rocket import RocketFeatures
+from .metrics.statistics import STATISTICS, sharpness
+
+__all__ = ['LabelledSeries', 'split_series', 'score_table']
+
+
+@dataclass(frozen=True)
+class LabelledSeries:
+    "Series and, where there are classes, their labels."
+    x:np.ndarray            # [n, c_in, seq_len], original units
+    y:np.ndarray|None = None # [n]
+
+
+def split_series(
+    X, # Series [n, c_in, seq_len], original units
+    y, # Labels [n] or None
+    splits # tsai's splits: (training rows, test rows, ...)
+) -> list[LabelledSeries]: # Training and test series
+    "The two sides of a table of scores. ValueError where there is no test split."
+    parts = [split_rows(split, len(X)) for split in (() if splits is None else splits[:2])]
+    if len(parts) < 2 or min(map(len, parts)) < 2:
+        raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more "
+                         "in each")
+    return [LabelledSeries(np.asarray(X[rows]), None if y is None else np.asarray(y)[rows]) for rows in parts]
+
+
+@dataclass(frozen=True)
+class Judge:
+    "What every row of the table is compared with."
+    test:LabelledSeries
+    features:RocketFeatures             # Fitted on the training split
+    classifier:SeriesClassifier|None    # Of the training split; None without labels
+    with_tstr:bool
+    with_statistics:bool
+    seed:int
+
+    def scores(self,
+        made:LabelledSeries, # Series to score
+        accuracy=None # `tstr` or `trtr`; None leaves TSTR out
+    ) -> dict[str, float]: # {column: figure}
+        "Everything but novelty."
+        test, features = self.test, self.features
+        test_features, made_features = features(test.x), features(made.x)
+        row = dict(FID=fid(test_features, made_features))
+        if self.classifier is not None:
+            row['cFID'] = conditional_fid(test_features, test.y, made_features, made.y)
+            row['IS'] = inception_score(made.x, self.classifier)
+            if self.with_tstr and accuracy: row['TSTR'] = accuracy(made.x, made.y, test.x, test.y, seed=self.seed)
+        row['sharpness'] = sharpness(test.x, made.x)
+        if self.with_statistics:
+            for name, difference in STATISTICS.items(): row[name] = difference(test.x, made.x)
+        return row
+
+
+def score_table(
+    train:LabelledSeries, # The training split
+    test:LabelledSeries, # The test split
+    reconstruct:Callable, # Function series -> series: what the tokenizer keeps
+    samplers:dict, # {name: function seed -> `LabelledSeries`}; None repeats the row before
+    n_draws:int=3, # Synthetic sets to average over; TSTR is of the first alone, as it trains a classifier on each
+    with_tstr:bool=True, # Train classifiers on synthetic data too
+    with_statistics:bool=False, # Add MDD, ACD, SD, KD
+    seed:int=0 # Seed of samples, features and classifiers
+) -> pd.DataFrame: # Rows: 'real (train)', 'reconstructed', and the samplers' names
+    "Score what a generator makes, at equal n, beside the floor that real training series set."
+    classifier = None if train.y is None else fit_classifier(train.x, train.y, seed=seed)
+    judge = Judge(test, RocketFeatures.fit(train.x, seed=seed), classifier, with_tstr, with_statistics, seed)
+    rows = {'real (train)': judge.scores(train, trtr),
+            'reconstructed': judge.scores(LabelledSeries(reconstruct(train.x), train.y))}
+    latest:dict = {}
+    for name, sampler in samplers.items():
+        if sampler is not None: latest = _mean_scores(judge, train, sampler, n_draws)
+        rows[name] = latest
+    return pd.DataFrame.from_dict(rows, orient='index')
+
+
+def _mean_scores(judge, train, sampler, n_draws):
+    draws = []
+    for i in range(n_draws):
+        made = sampler(judge.seed + i)
+        scores = judge.scores(made, None if i else tstr)
+        draws.append({**scores, 'novelty': novelty(train.x, judge.test.x, made.x)})
+    return pd.DataFrame(draws).mean().to_dict()

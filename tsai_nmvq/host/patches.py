@@ -1,0 +1,71 @@
+"""What is mended in tsai 1.0, and why: three of its functions are replaced, once, in each of its modules that has them.
+
+- `get_arch` knows its own architectures only: plugins' are looked up when it finds none.
+- `build_ts_model` passes `seq_len` to classes that it knows by name only: plugins' classes that take it get it too.
+- `get_ts_dls` raises a TypeError for string labels without `tfms`: strings can only be classes, and become classes."""
+import sys
+from collections.abc import Callable
+from functools import partial, wraps
+from inspect import signature
+
+__all__ = ['patch_tsai']
+
+_patched:list = [] # functions of tsai that know the plugins
+
+
+def patch_tsai(
+    plugin_archs:Callable # Function without arguments: {name: class} of all plugins
+):
+    "Replace them; again after more of tsai has been imported."
+    from tsai import learner
+    from tsai.data import core
+    from tsai.models import utils
+    _replace(learner, 'get_arch', partial(_with_plugin_archs, plugin_archs))
+    _replace(utils, 'build_ts_model', partial(_with_seq_len, plugin_archs))
+    _replace(core, 'get_ts_dls', _with_string_labels)
+
+
+def _replace(module, name, extend): # in each of tsai's modules that has the function, under any name
+    if (function := getattr(module, name)) in _patched: return
+    extended = extend(function)
+    _patched.append(extended)
+    for tsai_module in [m for key, m in list(sys.modules.items()) if key.startswith('tsai.')]:
+        aliases = [alias for alias, value in vars(tsai_module).items() if value is function]
+        for alias in aliases: setattr(tsai_module, alias, extended)
+
+
+def _with_plugin_archs(plugin_archs, tsai_get_arch):
+    @wraps(tsai_get_arch)
+    def get_arch(arch_name):
+        try: return tsai_get_arch(arch_name)
+        except ValueError:
+            if arch_name in (archs := plugin_archs()): return archs[arch_name]
+            raise
+    return get_arch
+
+
+def _with_seq_len(plugin_archs, tsai_build_ts_model):
+    @wraps(tsai_build_ts_model)
+    def build_ts_model(arch, *args, **kwargs):
+        cls = getattr(arch, 'func', arch)
+        if cls in plugin_archs().values() and 'seq_len' in signature(cls).parameters:
+            given = signature(tsai_build_ts_model).bind(arch, *args, **kwargs).arguments
+            seq_len, dls = given.get('seq_len'), given.get('dls')
+            if seq_len is None and dls is not None: seq_len = dls.len
+            if seq_len is not None: # a partial's gives way where tsai does
+                arch = partial(arch, seq_len=seq_len)
+                arch.__name__ = cls.__name__
+        return tsai_build_ts_model(arch, *args, **kwargs)
+    return build_ts_model
+
+
+def _with_string_labels(tsai_get_ts_dls):
+    @wraps(tsai_get_ts_dls)
+    def get_ts_dls(*args, **kwargs):
+        call = signature(tsai_get_ts_dls).bind(*args, **kwargs)
+        y = call.arguments.get('y')
+        if call.arguments.get('tfms') is None and y is not None and len(y) and isinstance(y[0], str):
+            from tsai.data.core import TSClassification
+            call.arguments['tfms'] = [None, TSClassification()]
+        return tsai_get_ts_dls(*call.args, **call.kwargs)
+    return get_ts_dls

@@ -1,0 +1,163 @@
+"""Whether and where the mapper is used: samples before and after it against series that it has not learnt."""
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .data.intake import SeriesData
+from .data.labels import to_python_scalar
+from .data.spec import SeriesSpec
+from .metrics.distance import is_nearer
+from .metrics.frechet import class_fids, fid
+from .metrics.rocket import RocketFeatures
+from .metrics.statistics import sharpness
+from .rng import generator_on
+from .sampler import MapperUse, Sampler
+
+__all__ = ['MapperSelection', 'select_mapper', 'compare_mapper', 'holdout_rows']
+
+# Why these bounds: benchmarks/results/fidelity_log.md, "The trial on held-back series"
+MIN_HOLDOUT = 5                 # series of all classes
+MIN_CLASS_HOLDOUT = 10          # series of a class: with fewer its FID says more about chance than about the mapper
+MIN_GAIN = 0.02                 # of the FID: less is within chance, which is larger on few series:
+CHANCE_OF_ONE = 0.25            # share of the FID, over the root of their number
+MIN_LEARNT_GAIN = 0.1           # of the FID against series that the mapper has learnt, where few are held out
+SAMPLES = 640, 2048             # compared: as many as training series, between these
+SAMPLE_VALUES = 2 ** 20         # of them at most, where that many are 128 samples or more
+MAX_LEARNT = 2048               # learnt series that are looked at
+
+
+@dataclass(frozen=True, eq=False)
+class MapperSelection:
+    "Where the mapper is used, and the figures that decided it. Without a table nothing is known: it is used."
+    table:pd.DataFrame|None = None  # Of all series, then of each class: holdout, FID_*, sharpness_*, maybe FID_learnt_*
+    use_mapper:bool = True          # Whether the mapper is used at all
+    skipped_classes:tuple = ()      # Labels of the classes that are left as they are
+    evidence:str = 'none'           # What speaks for it: 'holdout', 'learnt' series where few are held out, or 'none'
+
+    @classmethod
+    def from_table(cls,
+        table:pd.DataFrame # From `compare_mapper`
+    ) -> 'MapperSelection':
+        """Use the mapper where FID falls by more than chance.
+
+        Where few series are held out the gain may be within chance, if FID against learnt series falls by
+        `MIN_LEARNT_GAIN`. A class goes by the whole unless it is worse by more than chance on enough series."""
+        whole, classes = table.iloc[0], table.iloc[1:]
+        if whole.FID_after <= (1 - _min_gain(whole.holdout)) * whole.FID_before: evidence = 'holdout'
+        elif _gains_on_learnt(whole): evidence = 'learnt'
+        else: evidence = 'none'
+        harmed = classes.FID_after > (1 + chance(classes.holdout)) * classes.FID_before
+        skipped = classes.index[harmed & (classes.holdout >= MIN_CLASS_HOLDOUT)]
+        return cls(table, evidence != 'none', tuple(skipped), evidence)
+
+    def use_for(self,
+        spec:SeriesSpec # Of the training split
+    ) -> MapperUse:
+        "The decision by class ids."
+        skipped = spec.to_ids(self.skipped_classes).tolist() if self.use_mapper and self.skipped_classes else ()
+        return MapperUse(self.use_mapper, tuple(skipped))
+
+    def to_dict(self) -> dict|None: # Plain lists, numbers and strings
+        "What JSON can hold of it: the table, from which the decision follows."
+        if self.table is None: return None
+        index = [to_python_scalar(label) for label in self.table.index]
+        return dict(index=index, columns={name: values.tolist() for name, values in self.table.items()})
+
+    @classmethod
+    def from_dict(cls,
+        d:dict|None # From `to_dict`
+    ) -> 'MapperSelection':
+        "Inverse of `to_dict`."
+        return cls() if d is None else cls.from_table(pd.DataFrame(d['columns'], d['index']))
+
+
+@torch.no_grad()
+def select_mapper(
+    sampler:Sampler, # With all three stages
+    learnt:SeriesData, # Series that the mapper has learnt
+    holdout:SeriesData, # Training series that it has not
+    seed:int=0 # Seed of samples, kernels and choice of learnt series
+) -> MapperSelection:
+    "Compare samples before and after the mapper, and decide."
+    if not len(holdout): return MapperSelection()
+    spec, generator = sampler.spec, generator_on(sampler.device, seed)
+    n = min(int(np.clip(spec.n_series, *SAMPLES)), max(128, SAMPLE_VALUES // (spec.c_in * spec.seq_len)))
+    ids = sampler.class_ids(n, None, generator)
+    before = sampler.sample(ids, generator, mapped=False)
+    after = sampler.map(before, generator)
+    x_learnt = learnt.series(np.random.default_rng(seed).permutation(len(learnt))[:MAX_LEARNT]).to(sampler.device)
+    x_holdout = holdout.series(np.arange(len(holdout))).to(sampler.device)
+    fresh = torch.ones_like(ids, dtype=torch.bool)
+    if len(learnt) <= MAX_LEARNT: # the prior has seen the holdout and may copy it, the mapper has not
+        not_copies = ~is_nearer(before, to=x_holdout, than=x_learnt)
+        if 2 * not_copies.sum() >= n: fresh = not_copies                 # else a crowd in one place, no copies
+    y_holdout, y_gen = (spec.to_labels(v) if spec.vocab else None for v in (holdout.y, ids[fresh].cpu().numpy()))
+    features = RocketFeatures.fit(x_learnt[:n], seed=seed).to(sampler.device)
+    return MapperSelection.from_table(
+        compare_mapper(x_holdout, y_holdout, before[fresh], after[fresh], y_gen, features, x_learnt))
+
+
+def compare_mapper(
+    holdout:Tensor, # Series held out from the mapper [n, c_in, seq_len], original units
+    y_holdout, # Their labels [n]; None without classes
+    before:Tensor, # Samples of the prior [m, c_in, seq_len]
+    after:Tensor, # The same samples, mapped
+    y_gen, # Their labels [m]
+    features, # Function series -> features, fitted on the mapper's training series
+    learnt:Tensor=None # Series that the mapper has learnt [k, c_in, seq_len]: looked at where few are held out
+) -> pd.DataFrame: # Rows: 'all', then classes; columns: holdout, FID_before, FID_after, sharpness_*, maybe FID_learnt_*
+    "FID against the holdout. FID falls as n grows and rows differ in n: compare before and after, not rows."
+    sets = dict(before=before, after=after)
+    holdout_features, gen_features = features(holdout), {name: features(x) for name, x in sets.items()}
+    whole:dict = dict(holdout=len(holdout))
+    for name, f in gen_features.items(): whole[f'FID_{name}'] = fid(holdout_features, f)
+    for name, x in sets.items(): whole[f'sharpness_{name}'] = sharpness(holdout, x)
+    if learnt is not None and _min_gain(len(holdout)) > MIN_GAIN:
+        learnt_features = features(learnt)
+        for name, f in gen_features.items(): whole[f'FID_learnt_{name}'] = _mean_fid(learnt_features, f)
+    rows, index = [whole], ['all']
+    if y_holdout is not None:
+        by_class = {name: class_fids(holdout_features, y_holdout, f, y_gen) for name, f in gen_features.items()}
+        for label in by_class['before']:
+            index.append(label)
+            fids = {f'FID_{name}': found[label] for name, found in by_class.items()}
+            rows.append(dict(holdout=int((y_holdout == label).sum()), **fids))
+    return pd.DataFrame(rows, index)
+
+
+def holdout_rows(
+    y:np.ndarray, # Class ids [n]
+    share:float, # Share to hold out, 0..1
+    most:int=512, # Held out at most
+    seed:int=0 # Seed of the choice
+) -> np.ndarray: # Rows [m], sorted; of each class about the same share, never its only series; none below `MIN_HOLDOUT`
+    "A part of the training split, stratified by class, that the mapper does not see."
+    m = min(most, int(share * len(y)))
+    if m < MIN_HOLDOUT: return np.empty(0, dtype=np.int64)
+    order = np.random.default_rng(seed).permutation(len(y))
+    order = order[np.argsort(y[order], kind='stable')]
+    rows = order[(np.arange(m) * len(y) + len(y) // 2) // m]
+    return np.sort(rows[np.bincount(y)[y[rows]] > 1])
+
+
+def chance(
+    n # Series held out
+): # Share of the FID by which they may be wrong
+    "Drawing eight sets of 6 to 180 series anew moved the gain by 0.03 to 0.19 over the root of their number."
+    return CHANCE_OF_ONE / n ** 0.5
+
+
+def _min_gain(n): return max(MIN_GAIN, chance(n))
+
+
+def _gains_on_learnt(whole):
+    if 'FID_learnt_after' not in whole or whole.FID_after > whole.FID_before: return False
+    return whole.FID_learnt_after <= (1 - MIN_LEARNT_GAIN) * whole.FID_learnt_before
+
+
+def _mean_fid(real, gen): # features [k, n_features] and of more series -> mean FID of as many at a time
+    n = min(len(real), len(gen))
+    return float(np.mean([fid(real, part) for part in gen.split(n) if len(part) == n]))

@@ -1,0 +1,76 @@
+"""What a generator says of itself: whether its mapper helps, and where it is left out."""
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+
+from .mapper_selection import MIN_CLASS_HOLDOUT, MIN_HOLDOUT, MapperSelection
+
+__all__ = ['MapperReport']
+
+BLURRED = 0.7       # of the high-frequency energy of real series
+NAMED_CLASSES = 5   # in a sentence
+
+
+@dataclass(frozen=True, eq=False)
+class MapperReport:
+    "A mapper's selection as a table and sentences; prints well in a terminal and in a notebook."
+    selection:MapperSelection
+
+    @property
+    def table(self) -> pd.DataFrame|None: # None where too few series could be held out
+        "FID before and after the mapper, of all series and of each class."
+        return self.selection.table
+
+    @property
+    def use_mapper(self) -> bool: return self.selection.use_mapper
+
+    @property
+    def skipped_classes(self) -> tuple: return self.selection.skipped_classes
+
+    @property
+    def warnings(self) -> list[str]: # Sentences
+        "What a user should know."
+        if self.table is None:
+            return [f"The training split is too small to hold {MIN_HOLDOUT} series out: "
+                    "whether the mapper helps is not known."]
+        whole, classes = self.table.iloc[0], self.table.iloc[1:]
+        if not self.use_mapper: return [_left_out(whole)]
+        sentences = [] if self.selection.evidence == 'holdout' else [_used_for_learnt(whole)]
+        for label in self.skipped_classes:
+            row = classes.loc[label]
+            sentences.append(f"The mapper makes class {label!r} worse (FID {row.FID_before:.3g} before, "
+                             f"{row.FID_after:.3g} after it): it is left out there.")
+        few = [repr(label) for label in classes.index[classes.holdout < MIN_CLASS_HOLDOUT]]
+        if few:
+            sentences.append(f"Fewer than {MIN_CLASS_HOLDOUT} series are held out of {_named(few)}: "
+                             "these classes go by the whole.")
+        if whole.sharpness_after < BLURRED:
+            sentences.append(f"Samples are blurred: {whole.sharpness_after:.2f} of the high-frequency energy of real "
+                             f"series, {whole.sharpness_before:.2f} before the mapper.")
+        return sentences
+
+    def __repr__(self):
+        table = [] if self.table is None else [self.table.round(4).to_string()]
+        return '\n'.join([*table, *self.warnings])
+
+    def _repr_html_(self):
+        table = '' if self.table is None else self.table.round(4).to_html()
+        return table + ''.join(f'<p>{escape(sentence)}</p>' for sentence in self.warnings)
+
+
+def _left_out(whole):
+    if whole.FID_after > whole.FID_before: harm = 'makes samples worse'
+    else: harm = f'changes the samples by no more than chance, on {whole.holdout:.0f} series held out from it'
+    return f"The mapper {harm} (FID {whole.FID_before:.3g} before, {whole.FID_after:.3g} after it): it is left out."
+
+
+def _used_for_learnt(whole):
+    return (f"{whole.holdout:.0f} series held out cannot tell (FID {whole.FID_before:.3g} before, "
+            f"{whole.FID_after:.3g} after it): the mapper is used for what it gains on series that it has learnt "
+            f"({whole.FID_learnt_before:.3g} before, {whole.FID_learnt_after:.3g} after it).")
+
+
+def _named(names): # -> names of a sentence, not too many
+    more = len(names) - NAMED_CLASSES
+    return ', '.join(names[:NAMED_CLASSES]) + (f' and {more} more' if more > 0 else '')

@@ -1,0 +1,162 @@
+"""Class ids to series: tokens from the prior, decoded, mapped where the mapper is used; a bounded number at a time."""
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .data.labels import largest_remainder
+from .data.spec import SeriesSpec
+from .models.mapper import NeuralMapper
+from .models.prior import MaskedPrior
+from .models.quantizer import code_spacing
+from .models.tokenizer import VQTokenizer
+
+__all__ = ['MapperUse', 'Sampler']
+
+CHUNK_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)  # of series sampled at a time: on a CPU they stay in its cache
+CHUNK_VALUES = dict(cpu=2 ** 20, cuda=2 ** 26)  # of series decoded or mapped at a time: they hold 100 times as many
+OTHER_LOGITS, OTHER_VALUES = 2 ** 24, 2 ** 22   # the same on other devices
+CHUNK_ROWS = 16, 1024                           # series at a time, at least and at most
+
+
+@dataclass(frozen=True)
+class MapperUse:
+    "Where the mapper goes: decided once, when the mapper is chosen, and obeyed wherever series are made."
+    use_mapper:bool = True                      # Whether it is used at all
+    skipped_ids:tuple[int, ...] = ()            # Ids of the classes that are left as they are decoded
+
+
+M = TypeVar('M', bound=nn.Module)
+
+
+class Sampler:
+    "What stages that have been learnt make: samples, reconstructions, perturbed and mapped series."
+    def __init__(self,
+        spec:SeriesSpec, # Of the training split
+        device, # Where the stages are
+        tokenizer:VQTokenizer, # Stage 1
+        prior:MaskedPrior=None, # Stage 2
+        mapper:NeuralMapper=None, # Stage 3
+        mapper_use:MapperUse=MapperUse() # Where it goes
+    ):
+        self.spec, self.device = spec, torch.device(device)
+        self.tokenizer, self.prior, self.mapper = tokenizer, prior, mapper
+        self.mapper_use = mapper_use
+        self._skipped = torch.as_tensor(mapper_use.skipped_ids, dtype=torch.long, device=self.device)
+
+    @property
+    def maps(self) -> bool: # Whether samples go through the mapper, in all classes but the skipped ones
+        return self.mapper is not None and self.mapper_use.use_mapper
+
+    @property
+    def code_spacing(self) -> float: # Squared latent distance
+        "Median distance of the codes of both bands to their nearest neighbours."
+        return code_spacing(*self.tokenizer.quantizers.values())
+
+    @property
+    def chunk_rows(self) -> int: # Series at a time
+        "How many series are made at a time: of long ones and of large codebooks fewer."
+        kind, values = self.device.type, self.spec.c_in * self.spec.seq_len
+        logits = max(n * self.tokenizer.codebook_size[band] for band, n in self.tokenizer.n_tokens.items())
+        least, most = CHUNK_ROWS
+        most = min(most, CHUNK_LOGITS.get(kind, OTHER_LOGITS) // logits, CHUNK_VALUES.get(kind, OTHER_VALUES) // values)
+        return max(least, most)
+
+    def class_ids(self,
+        n:int, # Series
+        y, # A label for all or one each [n]; None for the training proportions, in random order
+        generator:torch.Generator # Source of randomness on the device
+    ) -> Tensor: # Class ids [n] on the device; the null class where there are no classes
+        "Class ids by name. ValueError for unknown labels or a wrong number of them."
+        if not self.spec.vocab:
+            if y is not None: raise ValueError("this generator was fitted without labels: leave y out")
+            return torch.full((n,), _learnt(self.prior).null_class, device=self.device)
+        if y is None:
+            ids = np.repeat(np.arange(self.spec.n_classes), largest_remainder(self.spec.proportions, n))
+            order = torch.randperm(n, generator=generator, device=self.device)
+            return torch.as_tensor(ids, device=self.device)[order]
+        ids = self.spec.to_ids(y)
+        if np.ndim(y) == 0: ids = np.repeat(ids, n)
+        if len(ids) != n: raise ValueError(f"y has {len(ids)} labels for n = {n}; pass one label or one each")
+        return torch.as_tensor(ids, device=self.device)
+
+    def matched_ids(self,
+        y:Tensor, # Class ids of another vocab, or of this one [n]
+        vocab=None # Names of these ids; they are this generator's own by default
+    ) -> Tensor: # Class ids [n] on the device
+        "Class ids of other ids, by name. ValueError for classes that there are not."
+        if vocab is not None:
+            return torch.as_tensor(self.spec.to_ids([vocab[i] for i in y.tolist()]), device=self.device)
+        ids, n_classes = torch.as_tensor(y).long(), self.spec.n_classes
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < n_classes:
+            raise ValueError(f"class ids run from {int(ids.min())} to {int(ids.max())}, "
+                             f"the generator has {n_classes} classes")
+        return ids.to(self.device)
+
+    @torch.no_grad()
+    def sample(self,
+        ids:Tensor, # Class ids [n] on the device; the null class for unconditional
+        generator:torch.Generator, # Source of randomness on the device
+        mapped:bool=True, # False leaves the mapper out
+        **sampling # n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
+    ) -> Tensor: # Series [n, c_in, seq_len] on the device, original units
+        "Tokens from the prior, decoded and mapped."
+        prior, out = _learnt(self.prior), [torch.empty(0, self.spec.c_in, self.spec.seq_len, device=self.device)]
+        for chunk in ids.split(self.chunk_rows) if len(ids) else ():
+            x_gen = self.tokenizer.decode(prior.sample_tokens(chunk, generator=generator, **sampling))
+            out.append(self._mapped(x_gen, chunk, generator) if mapped else x_gen)
+        return torch.cat(out)
+
+    @torch.no_grad()
+    def map(self,
+        x, # Series [n, c_in, seq_len], array or tensor, original units
+        generator:torch.Generator # Source of the mapper's noise
+    ): # The same kind as x
+        "The mapper alone, wherever it is used or not."
+        mapper = _learnt(self.mapper)
+        return self._in_chunks(x, lambda chunk, _: mapper(chunk, generator))
+
+    @torch.no_grad()
+    def reconstruct(self,
+        x # Series [n, c_in, seq_len], array or tensor, original units
+    ): # The same kind as x
+        "Series of the nearest codes: what the tokenizer keeps."
+        return self._in_chunks(x, lambda chunk, _: self.tokenizer.decode(self.tokenizer.encode(chunk)))
+
+    @torch.no_grad()
+    def perturb(self,
+        x, # Series [n, c_in, seq_len], array or tensor, original units
+        magnitude:float, # SVQ temperature in units of `code_spacing`; 0 picks the nearest codes
+        generator:torch.Generator, # Source of randomness on the device
+        mapped:bool=True, # False leaves the mapper out
+        ids:Tensor=None # Class ids [n]; without them nothing is mapped where the mapper skips a class
+    ): # The same kind as x
+        "Stochastic reconstructions, mapped. [arXiv 2501.17553, Eq. 3.1b]"
+        tau = magnitude * self.code_spacing
+        def once(chunk, chunk_ids):
+            x_svq = self.tokenizer.decode(self.tokenizer.encode(chunk, tau, generator))
+            return self._mapped(x_svq, chunk_ids, generator) if mapped else x_svq
+        return self._in_chunks(x, once, ids)
+
+    def _mapped(self, x, ids, generator): # ids [n] or None where classes are not known
+        if not self.maps or (ids is None and len(self._skipped)): return x
+        x_map = _learnt(self.mapper)(x, generator)
+        if not len(self._skipped): return x_map
+        return torch.where(torch.isin(ids, self._skipped)[:, None, None], x, x_map)
+
+    def _in_chunks(self, x, func, ids=None): # func(series on the device, their ids or None) -> series
+        is_array = isinstance(x, np.ndarray)
+        x = torch.as_tensor(x) if is_array else x
+        rows = self.chunk_rows
+        chunks = x.split(rows) if len(x) else ()
+        chunk_ids = [None] * len(chunks) if ids is None else ids.to(self.device).split(rows)
+        made = [func(chunk.to(self.device).float(), part) for chunk, part in zip(chunks, chunk_ids)]
+        out = (torch.cat(made) if made else x).to(x.device, x.dtype)
+        return out.numpy() if is_array else out
+
+
+def _learnt(model:M|None) -> M: # the generator asks for no more than has been learnt
+    assert model is not None
+    return model

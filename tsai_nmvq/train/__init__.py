@@ -1,0 +1,1 @@
+"""Training: a fastai Learner for each stage, and what they share."""

@@ -1,0 +1,58 @@
+"""Latents and tokens of a training split, made once when a stage begins; class ids beside them."""
+import torch
+from torch import Tensor, nn
+
+from ..data.intake import SeriesData
+from ..data.spec import SeriesSpec
+from ..models.tokenizer import VQTokenizer
+
+__all__ = ['training_latents', 'nearest_tokens', 'class_ids', 'device_of', 'ENCODE_ROWS']
+
+ENCODE_ROWS = 256 # series that are encoded, or compared with the codes, at a time
+
+
+@torch.no_grad()
+def training_latents(
+    tokenizer:VQTokenizer, # Stage 1; set to eval mode
+    data:SeriesData # Series
+) -> dict: # {band: z [n, n_tokens, codebook_dim]} on the tokenizer's device
+    "Latents of all series, made once."
+    tokenizer.eval()
+    device, done = device_of(tokenizer), 0
+    out = {band: torch.empty(len(data), n, tokenizer.quantizers[band].codebook_dim, device=device)
+           for band, n in tokenizer.n_tokens.items()}                    # one block: small results fragment the heap
+    for chunk in data.chunks():
+        for x in chunk.split(ENCODE_ROWS):
+            for band, z in tokenizer.latents(x.to(device)).items(): out[band][done:done + len(x)] = z
+            done += len(x)
+    return out
+
+
+def nearest_tokens(
+    tokenizer:VQTokenizer, # Stage 1
+    latents:dict # {band: z [n, n_tokens, codebook_dim]}
+) -> dict: # {band: nearest codes [n, n_tokens]}
+    "Tokens of all series; distances to the codes are held for some series at a time."
+    out = {}
+    for band, z in latents.items():
+        out[band] = torch.empty(z.shape[:2], dtype=torch.long, device=z.device)
+        for rows, part in zip(out[band].split(ENCODE_ROWS), z.split(ENCODE_ROWS)):
+            rows.copy_(tokenizer.quantizers[band].tokens(part))
+    return out
+
+
+def class_ids(
+    data:SeriesData, # Series with or without labels
+    spec:SeriesSpec, # Whose vocab the ids follow
+    null_class:int # Id of the null class
+) -> Tensor: # Class ids [n], int64; the null class where there are no labels
+    "Class ids by name."
+    if data.y is None or not spec.vocab: return torch.full((len(data),), null_class)
+    return torch.as_tensor(spec.to_ids(data.spec.to_labels(data.y)))
+
+
+def device_of(
+    module:nn.Module # With parameters
+) -> torch.device:
+    "Where a module is."
+    return next(module.parameters()).device

@@ -1,0 +1,154 @@
+"""What the stages' Learners share: loaders of the training split, a schedule, and figures of every epoch."""
+from functools import partial
+from typing import Any
+
+import fastai.callback.schedule  # noqa: F401 - gives Learner fit_one_cycle and lr_find
+import torch
+from fastai.learner import AvgMetric, Learner, Metric
+from fastai.optimizer import OptimWrapper
+
+from ..data.intake import SeriesData
+from ..data.loaders import stage_dls
+from ..data.rows import Rows
+from ..data.spec import SeriesSpec
+from ..metrics.frechet import frechet_distance
+from ..metrics.rocket import RocketFeatures
+from ..models.quantizer import perplexity
+from ..presets import STAGE_PRESETS, replaced_settings, stage_schedule
+from ..progress import shown_progress
+
+__all__ = ['StageLearner', 'FIDMetric', 'BatchMean', 'CodeUsage', 'stage_data']
+
+MIN_STEPS = 24 # batches of an epoch
+
+fused_adamw = partial(OptimWrapper, opt=partial(torch.optim.AdamW, fused=True)) # fastai's Adam steps tensor by tensor
+
+
+class StageLearner(Learner):
+    """A Learner over rows of the training split, that records figures of the training epochs too.
+
+    Its callbacks hand each other, and the metrics, one object a batch: `stage_batch`."""
+    stage = '' # 'tokenizer', 'prior' or 'mapper'
+
+    def __init__(self,
+        train:Rows, # Read as tuples of tensors
+        valid:Rows|None, # The same of the validation split; only watched
+        spec:SeriesSpec, # Of the training split
+        model, # The network this stage trains
+        preset:str='fast', # Whose schedule is the default
+        n_inp:int=1, # Leading tensors that are the model's input
+        bs:int=None, # Batch size; the schedule's by default
+        min_steps:int=MIN_STEPS, # Least number of batches an epoch: a small training split is passed over several times
+        device=None, # Where to train
+        **kwargs # Passed to fastai's Learner: lr, cbs, metrics, path, ...
+    ):
+        schedule = stage_schedule(preset, self.stage)
+        dls = stage_dls(train, valid, bs=bs or schedule.bs, min_steps=min_steps, n_inp=n_inp, device=device)
+        super().__init__(dls, model, **{'opt_func': fused_adamw, **kwargs})
+        self.spec, self.schedule = spec, schedule
+        self.stage_batch:Any = None
+        self.recorder.train_metrics, self.recorder.valid_metrics = True, valid is not None
+
+    @property
+    def scheduled_epochs(self) -> int: # 1 or more
+        "Epochs of the preset's schedule for this training split."
+        return self.schedule.n_epochs(len(self.dls.train), self.dls.train.bs, self.spec.n_series)
+
+    def fit_schedule(self,
+        epochs:int=None, # Epochs; the schedule's by default
+        lr:float=None # Highest learning rate; the schedule's by default
+    ):
+        "Train as the preset's schedule has it, by fastai's one-cycle policy, like `NMVQGenerator.fit`. Returns self."
+        with shown_progress(self): self.fit_one_cycle(epochs or self.scheduled_epochs, lr or self.schedule.lr)
+        return self
+
+    @property
+    def model_preset(self) -> str:
+        "The preset that the model was made from."
+        return self.model.config.get('preset', 'fast')
+
+    def replaced_settings(self,
+        preset:str # A generator's
+    ) -> dict: # {setting: value}; 'preset' where this stage has another
+        "What this stage's model has in place of a preset's settings."
+        replaced = replaced_settings(self.model.settings, STAGE_PRESETS[self.stage][self.model_preset])
+        return replaced if self.model_preset == preset else replaced | dict(preset=self.model_preset)
+
+    def real_and_generated(self, batch):
+        "Of a validation `stage_batch`: real series, and what the stage makes in their place, both [bs, c_in, seq_len]."
+        raise NotImplementedError(f"{type(self).__name__} does not say what it makes: FIDMetric(function of the batch)")
+
+
+class FIDMetric(Metric):
+    """FID of what a stage makes of the validation series against these series. For a Learner's `metrics`.
+
+    The tokenizer makes reconstructions, the prior samples of the same classes, the mapper mapped reconstructions."""
+    def __init__(self,
+        real_and_generated=None, # Function: a stage's batch -> (real, generated) series; the stage's own by default
+        n_kernels:int=500 # ROCKET kernels
+    ):
+        self.real_and_generated, self.n_kernels = real_and_generated, n_kernels
+
+    def reset(self): self.features, self.real, self.generated = None, [], []
+
+    def accumulate(self, learn):
+        if learn.training: return
+        real, generated = (self.real_and_generated or learn.real_and_generated)(learn.stage_batch)
+        if self.features is None:
+            c_in, seq_len = real.shape[1:]
+            self.features = RocketFeatures(c_in, seq_len, self.n_kernels).to(real.device)
+            self.features.standardizer.set(learn.spec.mean, learn.spec.std)
+        self.real.append(self.features(real))
+        self.generated.append(self.features(generated))
+
+    @property
+    def value(self): return frechet_distance(torch.cat(self.real), torch.cat(self.generated)) if self.real else None
+
+    @property
+    def name(self): return 'fid'
+
+
+class BatchMean(AvgMetric):
+    "Mean over the epoch of a figure of the prediction."
+    def __init__(self,
+        name:str, # Column of the table of epochs
+        func # Function: (pred, *yb) -> scalar tensor
+    ):
+        super().__init__(func)
+        self._name = name
+
+    @property
+    def name(self): return self._name
+
+
+class CodeUsage(Metric):
+    "Perplexity of a band's codes over the epoch, or the share of codes used."
+    def __init__(self,
+        band:str, # 'lf' or 'hf'
+        figure:str # 'perplexity' or 'usage'
+    ):
+        self.band, self.figure = band, figure
+
+    def reset(self): self.counts = None
+
+    def accumulate(self, learn):
+        size = learn.model.codebook_size[self.band]
+        counts = torch.bincount(learn.pred['tokens'][self.band].flatten(), minlength=size).float()
+        self.counts = counts if self.counts is None else self.counts + counts
+
+    @property
+    def value(self):
+        if self.counts is None: return None
+        return (perplexity(self.counts) if self.figure == 'perplexity' else (self.counts > 0).float().mean()).item()
+
+    @property
+    def name(self): return f'{self.band}_{self.figure}'
+
+
+def stage_data(
+    dls # tsai DataLoaders (batch transforms are not applied) or `SeriesData`
+) -> tuple: # (training `SeriesData`, that of the validation split or None, device or None)
+    "What a stage learns from."
+    if isinstance(dls, SeriesData): return dls, None, None
+    n_valid = len(dls.valid.dataset) if len(dls.loaders) > 1 else 0
+    return SeriesData.from_dls(dls), SeriesData.from_dls(dls, split=1) if n_valid > 1 else None, dls.device
