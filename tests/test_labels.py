@@ -81,3 +81,9 @@ def test_shares_are_within_one_of_their_proportion():
     for n in (1, 7, 100, 12345):
         p = rng.dirichlet(np.ones(9))
         assert (np.abs(largest_remainder(p, n) - p * n) < 1).all()
+
+
+@pytest.mark.parametrize('label', [1, 1., '1', np.int64(1), np.float32(1)])
+@pytest.mark.parametrize('vocab', [(0, 1), (0., 1.), ('0', '1')])
+def test_whole_numbers_are_one_class_whatever_their_type(label, vocab):
+    assert match_labels([label], vocab).tolist() == [1] and match_labels([1.5, 'one'], vocab).tolist() == [-1, -1]

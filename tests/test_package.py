@@ -1,4 +1,4 @@
-"""The package as it is installed: public names, what other files repeat of it, and the wheel outside the source tree."""
+"""The package as it is installed: public names, what other files repeat of it, the wheel outside the source tree."""
 import os
 import shutil
 import subprocess

@@ -238,3 +238,8 @@ def test_schedules_are_frozen_and_found_by_name():
     with pytest.raises(FrozenInstanceError): stage_schedule('fast', 'mapper').lr = 1.
     with pytest.raises(ValueError, match=r"preset is 'small', expected one of \['fast', 'paper'\]"):
         stage_schedule('small', 'prior')
+
+
+def test_lists_of_a_file_become_tuples_again(): # JSON has no tuples: a loaded model would differ from its preset
+    loaded = resolve_settings(MAPPER_PRESETS, 'fast', dict(mults=[1, 2]), 'NeuralMapper')
+    assert loaded == MAPPER_PRESETS['fast'] and replaced_settings(loaded, MAPPER_PRESETS['fast']) == {}

@@ -53,7 +53,8 @@ def test_links_lead_somewhere():
 def test_files_that_are_named_exist():
     pages = [SOURCE/'README.md', SOURCE/'CONTRIBUTING.md', *(SOURCE/'docs').glob('*.md')]
     for page in pages:
-        for name in re.findall(r'`(benchmarks/[\w/.]+|tests/[\w/.]+|tsai_nmvq/[\w/.]+)`', page.read_text(encoding='utf-8')):
+        text = page.read_text(encoding='utf-8')
+        for name in re.findall(r'`(benchmarks/[\w/.]+|tests/[\w/.]+|tsai_nmvq/[\w/.]+)`', text):
             assert (SOURCE/name).exists(), f"{page.name} names {name}"
 
 

@@ -242,7 +242,7 @@ class NMVQGenerator:
         train, test = split_series(X, y if self.spec.vocab else None, splits)
         def drawn(mapped): return lambda seed: LabelledSeries(*self.sample(n or len(train.x), seed=seed, mapped=mapped))
         samplers = {name: drawn(mapped) for name, mapped in self._variants().items()}
-        if 'mapper' in self._stages and not self.mapper_use.use_mapper: samplers['after mapper'] = None # the same again
+        if 'mapper' in self._stages and not self.mapper_use.use_mapper: samplers['after mapper'] = None # the same
         return score_table(train, test, self.sampler.reconstruct, samplers, n_draws, with_tstr, with_statistics, seed)
 
     def show(self,
@@ -260,7 +260,7 @@ class NMVQGenerator:
         rows = np.random.default_rng(seed).permutation(rows)[:SHOWN_SERIES]
         y = np.asarray(y)[rows] if self.spec.vocab and y is not None else None
         sets = {'real': np.asarray(X[rows])}
-        for name, mapped in self._variants().items(): sets[name] = self.sample(len(rows), y, seed=seed, mapped=mapped)[0]
+        sets |= {name: self.sample(len(rows), y, seed=seed, mapped=m)[0] for name, m in self._variants().items()}
         features = RocketFeatures.fit(sets['real'], seed=seed)
         return plot_sets(sets, {name: features(x) for name, x in sets.items()}, y, n, channel, axs)
 

@@ -72,7 +72,7 @@ def plot_sets(
 ): # matplotlib axes [4]
     "Sets of series side by side, and all of them as points in the plane of their features."
     if axs is None: axs = plt.subplots(1, 4, figsize=(17, 3.2), layout='constrained')[1]
-    first = next(iter(sets.values()))[:n, channel]
+    first = _array(next(iter(sets.values())))[:n, channel]
     low, high = first.min(), first.max()
     ylim = low - 0.2 * (high - low), high + 0.2 * (high - low)
     for ax, (name, x) in zip(axs, sets.items()):

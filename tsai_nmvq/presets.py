@@ -153,7 +153,8 @@ def resolve_settings(
     known = [f.name for f in fields(presets[preset])]
     unknown = sorted(set(overrides) - set(known))
     if unknown: raise TypeError(f"{owner}: unknown settings {unknown}; it takes {sorted(known)}")
-    return replace(presets[preset], **overrides)
+    values:dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in overrides.items()} # from JSON
+    return replace(presets[preset], **values)
 
 
 def settings_to_dict(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-import tsai_nmvq.all  # noqa: F401 - a user's imports: torch would make up for some in the first step, 110 MB
+import tsai_nmvq.all  # noqa: F401 - a user's imports; else the first step would do some of them, 110 MB
 from tsai_nmvq.data.intake import SeriesData
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.train.mapper import MapperLearner

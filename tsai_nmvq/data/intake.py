@@ -30,7 +30,7 @@ class SeriesData:
         name:str='the training split' # What the series are, for messages
     ) -> 'SeriesData':
         "Read the rows once, check them, and learn their spec."
-        if len(rows) == 0: raise ValueError(f"{name} is empty; pass splits whose first part has rows")
+        if len(rows) == 0: raise ValueError(f"{name} is empty; pass splits in which it has rows")
         if len(rows) == 1: raise ValueError(f"{name} has one series; at least two are needed to learn from")
         vocab, counts, ids = (), (), None
         if y is not None:
@@ -72,7 +72,7 @@ class SeriesData:
     ) -> 'SeriesData':
         "One split of DataLoaders."
         ds, name = dls[split].dataset, 'the training split' if split == 0 else 'the validation split'
-        if len(ds) == 0: raise ValueError(f"{name} is empty; pass splits whose first part has rows")
+        if len(ds) == 0: raise ValueError(f"{name} is empty; pass splits in which it has rows")
         vocab = getattr(dls, 'vocab', None) if getattr(dls, 'cat', False) else None
         y = None
         if vocab is not None and len(ds[[0]]) > 1:

@@ -32,10 +32,18 @@ def match_labels(
     vocab:Sequence # Classes, plain str, int or float
 ) -> np.ndarray: # Index into vocab of each label, int64; -1 where it is not there
     "Labels are the same class if they are equal or have the same name: 1, 1. and '1' in files of different types."
-    ids = {label: i for i, label in enumerate(vocab)}
-    names = {str(label): i for label, i in ids.items()}
-    found = [ids.get(label, names.get(str(label), -1)) for label in map(to_python_scalar, labels)]
+    ids = {name: i for i, label in enumerate(vocab) for name in _names(label)}
+    ids |= {label: i for i, label in enumerate(vocab)}
+    found = []
+    for label in map(to_python_scalar, labels):
+        candidates = [ids[name] for name in (label, *_names(label)) if name in ids]
+        found.append(candidates[0] if candidates else -1)
     return np.asarray(found, dtype=np.int64)
+
+
+def _names(label): # as it prints, and a whole number as an int prints
+    is_whole = isinstance(label, float) and label.is_integer()
+    return (str(label), str(int(label))) if is_whole else (str(label),)
 
 
 def largest_remainder(

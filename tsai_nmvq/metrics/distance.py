@@ -28,7 +28,7 @@ def nearest_distance(
     x:Tensor, # Rows [n, d]
     others:Tensor # Rows [m, d]
 ) -> Tensor: # [n]
-    "Euclidean distance of each row to the nearest of the others, without the rounding of the matrix product."
+    "Euclidean distance of each row to the nearest of the others; itself without the rounding of the matrix product."
     nearest = torch.cat([torch.cdist(part, others).argmin(1) for part in split_chunks(x, len(others))])
     return (x - others[nearest]).norm(dim=1)
 

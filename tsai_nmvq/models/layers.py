@@ -44,7 +44,7 @@ class ConfigModule(nn.Module):
 
 def _arguments(bound, settings): # the constructor's own arguments, and all settings in place of the replaced ones
     config = {name: value for name, value in bound.items() if name not in ('self', 'overrides')}
-    return config if settings is None else config | settings_to_dict(settings)
+    return config | (bound.get('overrides', {}) if settings is None else settings_to_dict(settings))
 
 
 class BandModules(nn.ModuleDict, Generic[M]):

@@ -15,7 +15,7 @@ from ..models.bands import BANDS
 from ..models.mapper import NeuralMapper
 from ..models.prior import MaskedPrior
 from ..models.tokenizer import VQTokenizer
-from ..plots import plot_pairs, plot_tau
+from ..plots import plot_tau
 from ..rng import generator_on
 from .latents import ENCODE_ROWS, class_ids, device_of, training_latents
 from .losses import MapperLoss
@@ -212,17 +212,11 @@ class MapperLearner(StageLearner):
 
     def real_and_generated(self, batch): return batch.x, batch.x_map
 
-    def show_results(self,
-        n:int=4, # Series to show
-        axs=None # matplotlib axes [n]; made by default
-    ): # matplotlib axes [n]
-        "Stochastic reconstructions of training series, and what the mapper makes of them."
+    def shown_pairs(self, n, seed):
         if self.tau is None: self.search_tau()
         *latents, _, _ = self.dls.train.rows(range(min(n, len(self.data))))
-        self.model.eval()
-        with torch.no_grad():
-            x_svq = self.reconstruct(dict(zip(BANDS, latents)))
-            return plot_pairs(x_svq, self.model(x_svq), ('quantised', 'mapped'), axs=axs)
+        x_svq = self.reconstruct(dict(zip(BANDS, latents)), generator=generator_on(latents[0].device, seed))
+        return dict(first=x_svq, second=self.model(x_svq), labels=('quantised', 'mapped'))
 
 
 def check_one_run(

@@ -15,7 +15,6 @@ from ..models.decoding import random_mask
 from ..models.prior import MaskedPrior
 from ..models.quantizer import code_spacing
 from ..models.tokenizer import VQTokenizer
-from ..plots import plot_pairs
 from ..rng import generator_on
 from .latents import class_ids, device_of, nearest_tokens, training_latents
 from .stage import BatchMean, StageLearner, stage_data
@@ -124,14 +123,7 @@ class PriorLearner(StageLearner):
         made = self.model.sample_tokens(batch.y, generator=generator_on(batch.y.device, 0))
         return self.tokenizer.decode(batch.tokens), self.tokenizer.decode(made)
 
-    def show_results(self,
-        n:int=4, # Series to show
-        axs=None, # matplotlib axes [n]; made by default
-        seed:int=0 # Seed of the samples
-    ): # matplotlib axes [n]
-        "Samples of the prior, decoded."
-        self.model.eval()
+    def shown_pairs(self, n, seed):
         y = torch.arange(n, device=device_of(self.model)) % max(1, self.spec.n_classes)
-        x = self.tokenizer.decode(self.model.sample_tokens(y, generator=generator_on(y.device, seed)))
-        titles = [str(self.spec.vocab[i]) if self.spec.vocab else 'sample' for i in y.tolist()]
-        return plot_pairs(x, titles=titles, axs=axs)
+        x_gen = self.tokenizer.decode(self.model.sample_tokens(y, generator=generator_on(y.device, seed)))
+        return dict(first=x_gen, titles=[str(self.spec.vocab[i]) if self.spec.vocab else 'sample' for i in y.tolist()])

@@ -14,6 +14,7 @@ from ..data.spec import SeriesSpec
 from ..metrics.frechet import frechet_distance
 from ..metrics.rocket import RocketFeatures
 from ..models.quantizer import perplexity
+from ..plots import plot_pairs
 from ..presets import STAGE_PRESETS, replaced_settings, stage_schedule
 from ..progress import shown_progress
 
@@ -73,6 +74,19 @@ class StageLearner(Learner):
         "What this stage's model has in place of a preset's settings."
         replaced = replaced_settings(self.model.settings, STAGE_PRESETS[self.stage][self.model_preset])
         return replaced if self.model_preset == preset else replaced | dict(preset=self.model_preset)
+
+    def show_results(self,
+        n:int=4, # Series to show
+        axs=None, # matplotlib axes [n]; made by default
+        seed:int=0 # Seed of samples
+    ): # matplotlib axes [n]
+        "What the stage makes: reconstructions of training series, samples, or mapped reconstructions."
+        self.model.eval()
+        with torch.no_grad(): return plot_pairs(axs=axs, **self.shown_pairs(n, seed))
+
+    def shown_pairs(self, n, seed) -> dict:
+        "What `plot_pairs` takes: first, and maybe second [n, c_in, seq_len], labels and titles."
+        raise NotImplementedError(f"{type(self).__name__} does not say what it shows")
 
     def real_and_generated(self, batch):
         "Of a validation `stage_batch`: real series, and what the stage makes in their place, both [bs, c_in, seq_len]."

@@ -10,7 +10,6 @@ from torch import Tensor
 from ..data.rows import Rows
 from ..models.bands import BANDS
 from ..models.tokenizer import VQTokenizer
-from ..plots import plot_pairs
 from .latents import device_of, nearest_tokens, training_latents
 from .stage import BatchMean, CodeUsage, StageLearner, stage_data
 
@@ -86,14 +85,9 @@ class TokenizerLearner(StageLearner):
 
     def real_and_generated(self, batch): return batch.x, batch.x_recon
 
-    def show_results(self,
-        n:int=4, # Series to show
-        axs=None # matplotlib axes [n]; made by default
-    ): # matplotlib axes [n]
-        "Training series over their reconstructions."
+    def shown_pairs(self, n, seed):
         x = self.data.series(range(min(n, len(self.data)))).to(device_of(self.model))
-        self.model.eval()
-        with torch.no_grad(): return plot_pairs(x, self.model(x)['x'], ('real', 'reconstructed'), axs=axs)
+        return dict(first=x, second=self.model(x)['x'], labels=('real', 'reconstructed'))
 
 
 def _series_rows(data): # the series are the input and the target
