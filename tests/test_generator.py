@@ -333,7 +333,7 @@ def test_with_a_model_it_is_used_in_all_classes(harmed):
         for p in mapper.parameters(): p.add_(0.1)
     other = assert_left_alone(harmed, lambda gen: gen.with_mapper(mapper.train()))
     assert other.mapper is mapper and not mapper.training and other.tau is None
-    assert other.mapper_use == MapperUse() and 'not known' in repr(other.report())
+    assert other.mapper_use == MapperUse() and 'was given' in repr(other.report())
     y, rng = torch.tensor([0, 1]), torch.Generator().manual_seed(3)
     with torch.no_grad(): expected = mapper(harmed.tokenizer.decode(harmed.prior.sample_tokens(y, generator=rng)), rng)
     assert (other.sample(2, ['1', '2'], seed=3)[0] == expected.numpy()).all()
@@ -595,3 +595,21 @@ def test_before_fitting_everything_says_so(method, args):
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ValueError, match="preset is 'slow', expected one of"): NMVQGenerator('slow')
     with pytest.raises(ValueError, match="preset is 'slow', expected one of"): NMVQGenerator(mapper=dict(preset='slow'))
+
+
+def test_another_mapper_brings_its_settings_and_leaves_the_generators_own(gen):
+    own = dict(gen.settings)
+    wider = NeuralMapper(1, 2, 50, dim=8, mults=(1, 2))
+    other = gen.with_mapper(wider)
+    assert other.settings['mapper'] == dict(dim=8) and gen.settings == own and other.settings is not gen.settings
+    assert gen.with_mapper(None).settings['mapper'] == {}
+    assert 'was given' in repr(other.report()) and 'too small' not in repr(other.report())
+
+
+def test_what_is_said_of_a_given_mapper_is_kept_in_the_file(gen, tmp_path):
+    path = gen.with_mapper(gen.mapper).save(tmp_path/'given.nmvq')
+    assert 'was given' in repr(NMVQGenerator.load(path, 'cpu').report())
+
+
+def test_a_mapper_of_another_run_is_refused(gen, trained):
+    with pytest.raises(ValueError, match="another run's stages"): gen.with_mapper(trained['mapper'])

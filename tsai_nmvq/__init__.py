@@ -19,6 +19,7 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'train.prior': ('PriorLearner',),
     'train.mapper': ('MapperLearner',),
     'generator': ('NMVQGenerator',),
+    'class_evaluation': ('class_scores',),
     'augment.transform': ('NMVQAugment', 'nmvq_randaug'),
 }
 _module_of = {name: module for module, names in PUBLIC.items() for name in names}

@@ -18,8 +18,8 @@ from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
 from .plots import plot_sets
-from .presets import STAGES, stage_schedule
-from .report import MapperReport
+from .presets import STAGES, preset_of, stage_overrides, stage_schedule
+from .report import MapperReport, in_one_line
 from .rng import generator_on
 from .sampler import MapperUse, Sampler
 from .train.fit import FitOptions, fit_stage
@@ -115,10 +115,11 @@ class NMVQGenerator:
         mapper:MapperLearner=None # Trained stage 3; None samples without a mapper
     ):
         "A generator of stages that you trained yourself. ValueError unless later ones learnt from the earlier ones."
-        check_one_run(tokenizer, prior, mapper)
         learners = [learn for learn in (tokenizer, prior, mapper) if learn is not None]
-        settings = {learn.stage: learn.replaced_settings(tokenizer.model_preset) for learn in learners}
-        gen = cls(tokenizer.model_preset, device_of(tokenizer.model), **settings)
+        check_one_run(tokenizer.model, prior.model, *learners[1:])
+        preset = preset_of(tokenizer.model)
+        settings = {learn.stage: stage_overrides(learn.model, learn.stage, preset) for learn in learners}
+        gen = cls(preset, device_of(tokenizer.model), **settings)
         for learn in learners: gen._set_stage(learn)
         return gen
 
@@ -129,8 +130,13 @@ class NMVQGenerator:
         self._check_fitted('prior')
         gen = copy(self)
         gen._reset('mapper')
-        if isinstance(mapper, MapperLearner): gen._set_stage(mapper)
-        elif mapper is not None: gen.mapper = mapper.eval().to(self.device)
+        model = getattr(mapper, 'model', mapper)
+        gen.settings = self.settings | dict(mapper=stage_overrides(model, 'mapper', self.preset))
+        if isinstance(mapper, MapperLearner):
+            check_one_run(self.tokenizer, self.prior, mapper)
+            gen._set_stage(mapper)
+        elif mapper is not None:
+            gen.mapper, gen.mapper_selection = mapper.eval().to(self.device), MapperSelection(evidence='given')
         return gen
 
     def _set_stage(self, learn):
@@ -172,8 +178,7 @@ class NMVQGenerator:
         mapped:bool=True # False leaves the mapper out
     ) -> Tensor: # [bs, c_in, seq_len] on xb's device, original units
         "One synthetic series for each of a batch, of the same class."
-        self._check_fitted('prior')
-        self.spec.check(xb)
+        self._check_fitted('prior', xb)
         generator, sampler = generator or generator_on(self.device), self.sampler
         ids = sampler.class_ids(len(xb), None, generator) if yb is None else sampler.matched_ids(yb, vocab)
         return sampler.sample(ids, generator, mapped).to(xb.device, xb.dtype)
@@ -183,8 +188,7 @@ class NMVQGenerator:
         seed:int=0 # Seed of the mapper's noise
     ): # The same kind as xb
         "The neural mapper alone."
-        self._check_fitted('mapper')
-        self.spec.check(xb)
+        self._check_fitted('mapper', xb)
         return self.sampler.map(xb, generator_on(self.device, seed))
 
     def perturb(self,
@@ -195,8 +199,7 @@ class NMVQGenerator:
         y=None # Labels [n]: classes that the mapper skips are not mapped; without them nothing is, where it skips one
     ): # The same kind as xb
         "The series' own stochastic reconstruction, mapped: another draw that keeps its label or target."
-        self._check_fitted('tokenizer')
-        self.spec.check(xb)
+        self._check_fitted('tokenizer', xb)
         ids = None if y is None else torch.as_tensor(self.spec.to_ids(y))
         return self.sampler.perturb(xb, magnitude, generator or generator_on(self.device), mapped, ids)
 
@@ -206,9 +209,10 @@ class NMVQGenerator:
         self._check_fitted('tokenizer')
         return Sampler(self.spec, self.device, self.tokenizer, self.prior, self.mapper, self.mapper_use)
 
-    def _check_fitted(self, stage):
-        if stage in self._stages: return
-        raise RuntimeError(f"this generator has no {stage} yet: call fit(X, y, splits=splits) first")
+    def _check_fitted(self, stage, xb=None):
+        if stage not in self._stages:
+            raise RuntimeError(f"this generator has no {stage} yet: call fit(X, y, splits=splits) first")
+        if xb is not None: self.spec.check(xb)
 
     def to(self, device):
         "Move all stages. Returns self."
@@ -293,8 +297,4 @@ class NMVQGenerator:
         self._set_selection(saved.mapper_selection)
 
     def __repr__(self):
-        if not self._stages: return f"NMVQGenerator(preset={self.preset!r}, not fitted)"
-        classes = f"{self.spec.n_classes} classes" if self.spec.vocab else 'no labels'
-        tau = None if self.tau is None else float(f'{self.tau:.3g}')
-        return (f"NMVQGenerator(preset={self.preset!r}, c_in={self.spec.c_in}, seq_len={self.spec.seq_len}, {classes}, "
-                f"{self.spec.n_series} training series, stages: {', '.join(self._stages)}, tau={tau})")
+        return f"NMVQGenerator(preset={self.preset!r}, {in_one_line(self.spec, self._stages, self.tau)})"

@@ -35,7 +35,8 @@ class MapperSelection:
     table:pd.DataFrame|None = None  # Of all series, then of each class: holdout, FID_*, sharpness_*, maybe FID_learnt_*
     use_mapper:bool = True          # Whether the mapper is used at all
     skipped_classes:tuple = ()      # Labels of the classes that are left as they are
-    evidence:str = 'none'           # What speaks for it: 'holdout', 'learnt' series where few are held out, or 'none'
+    evidence:str = 'none'           # What speaks for it: 'holdout', 'learnt' series where few are held out, 'none', or
+                                    # 'given' where nothing was asked
 
     @classmethod
     def from_table(cls,
@@ -62,7 +63,7 @@ class MapperSelection:
 
     def to_dict(self) -> dict|None: # Plain lists, numbers and strings
         "What JSON can hold of it: the table, from which the decision follows."
-        if self.table is None: return None
+        if self.table is None: return None if self.evidence == 'none' else dict(evidence=self.evidence)
         index = [to_python_scalar(label) for label in self.table.index]
         return dict(index=index, columns={name: values.tolist() for name, values in self.table.items()})
 
@@ -71,7 +72,8 @@ class MapperSelection:
         d:dict|None # From `to_dict`
     ) -> 'MapperSelection':
         "Inverse of `to_dict`."
-        return cls() if d is None else cls.from_table(pd.DataFrame(d['columns'], d['index']))
+        if d is None: return cls()
+        return cls.from_table(pd.DataFrame(d['columns'], d['index'])) if 'columns' in d else cls(evidence=d['evidence'])
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 __all__ = ['TokenizerSettings', 'PriorSettings', 'MapperSettings', 'StageSchedule', 'TOKENIZER_PRESETS',
            'PRIOR_PRESETS', 'MAPPER_PRESETS', 'SCHEDULES', 'STAGE_PRESETS', 'STAGES', 'stage_schedule', 'check_epochs',
-           'resolve_settings', 'settings_to_dict', 'replaced_settings']
+           'resolve_settings', 'preset_of', 'stage_overrides', 'settings_to_dict', 'replaced_settings']
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,25 @@ def resolve_settings(
     if unknown: raise TypeError(f"{owner}: unknown settings {unknown}; it takes {sorted(known)}")
     values:dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in overrides.items()} # from JSON
     return replace(presets[preset], **values)
+
+
+def preset_of(
+    model # Of a stage
+) -> str:
+    "The preset that a model was made from."
+    return model.config.get('preset', 'fast')
+
+
+def stage_overrides(
+    model, # Of a stage, or None
+    stage:str, # 'tokenizer', 'prior' or 'mapper'
+    preset:str # A generator's
+) -> dict[str, Any]: # {setting: value}; 'preset' where the model has another
+    "What a model has in place of a preset's settings."
+    if getattr(model, 'settings', None) is None: return {} # no model, or not one of ours
+    own = preset_of(model)
+    replaced = replaced_settings(model.settings, STAGE_PRESETS[stage][own])
+    return replaced if own == preset else replaced | dict(preset=own)
 
 
 def settings_to_dict(

@@ -4,9 +4,10 @@ from html import escape
 
 import pandas as pd
 
+from .data.spec import SeriesSpec
 from .mapper_selection import MIN_CLASS_HOLDOUT, MIN_HOLDOUT, MapperSelection
 
-__all__ = ['MapperReport']
+__all__ = ['MapperReport', 'in_one_line']
 
 BLURRED = 0.7       # of the high-frequency energy of real series
 NAMED_CLASSES = 5   # in a sentence
@@ -31,6 +32,8 @@ class MapperReport:
     @property
     def warnings(self) -> list[str]: # Sentences
         "What a user should know."
+        if self.selection.evidence == 'given':
+            return ["The mapper was given, and not compared with series held out from it: it is used in all classes."]
         if self.table is None:
             return [f"The training split is too small to hold {MIN_HOLDOUT} series out: "
                     "whether the mapper helps is not known."]
@@ -57,6 +60,19 @@ class MapperReport:
     def _repr_html_(self):
         table = '' if self.table is None else self.table.round(4).to_html()
         return table + ''.join(f'<p>{escape(sentence)}</p>' for sentence in self.warnings)
+
+
+def in_one_line(
+    spec:SeriesSpec, # Of the training split
+    stages, # Names of those that have been learnt
+    tau:float=None # Temperature that stage 3 learnt at
+) -> str:
+    "What a generator has learnt."
+    if not stages: return 'not fitted'
+    classes = f'{spec.n_classes} classes' if spec.vocab else 'no labels'
+    rounded = None if tau is None else float(f'{tau:.3g}')
+    return (f"c_in={spec.c_in}, seq_len={spec.seq_len}, {classes}, {spec.n_series} training series, "
+            f"stages: {', '.join(stages)}, tau={rounded}")
 
 
 def _left_out(whole):

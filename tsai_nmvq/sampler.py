@@ -126,6 +126,19 @@ class Sampler:
         return self._in_chunks(x, lambda chunk, _: self.tokenizer.decode(self.tokenizer.encode(chunk)))
 
     @torch.no_grad()
+    def resample_hf(self,
+        x, # Series [n, c_in, seq_len], array or tensor, original units
+        ids:Tensor, # Their class ids [n] on the device
+        generator:torch.Generator # Source of randomness on the device
+    ): # The same kind as x
+        "Series of their own LF tokens, with HF tokens from the prior: what HF's part of it makes."
+        prior = _learnt(self.prior)
+        def once(chunk, y):
+            lf = self.tokenizer.encode(chunk)['lf']
+            return self.tokenizer.decode(dict(lf=lf, hf=prior.sample_band('hf', y, lf, generator=generator)))
+        return self._in_chunks(x, once, ids)
+
+    @torch.no_grad()
     def perturb(self,
         x, # Series [n, c_in, seq_len], array or tensor, original units
         magnitude:float, # SVQ temperature in units of `code_spacing`; 0 picks the nearest codes
@@ -134,6 +147,8 @@ class Sampler:
         ids:Tensor=None # Class ids [n]; without them nothing is mapped where the mapper skips a class
     ): # The same kind as x
         "Stochastic reconstructions, mapped. [arXiv 2501.17553, Eq. 3.1b]"
+        if ids is not None and len(ids) != len(x):
+            raise ValueError(f"there are {len(ids)} labels for {len(x)} series; pass one each")
         tau = magnitude * self.code_spacing
         def once(chunk, chunk_ids):
             x_svq = self.tokenizer.decode(self.tokenizer.encode(chunk, tau, generator))

@@ -80,6 +80,8 @@ class PerturbedRows:
 
     def draw(self, x, y, chosen, magnitude): # As in `RowKind`
         if self.gen.device != x.device: self.gen.to(x.device)
-        ids = None if self.classes is None or y is None else self.classes.to_gen[y]
+        ids = None                                                       # of targets and of several labels a row
+        if self.classes is not None and y is not None and y.ndim == 1 and not y.is_floating_point():
+            ids = self.classes.to_gen[y]
         x_map = self.gen.sampler.perturb(x, magnitude, self.generator, self.mapped, ids)
         return MadeRows(x_map, y, torch.ones(len(x), dtype=torch.bool, device=x.device))

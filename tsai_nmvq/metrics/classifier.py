@@ -22,6 +22,14 @@ FCN_LAYERS = (64, 128, 64) # half of tsai's widths: a quarter of the time, the s
 CACHED_CLASSIFIERS = 8
 
 
+def half_fcn(
+    c_in:int, # Channels
+    c_out:int # Classes
+) -> nn.Module: # Series [bs, c_in, seq_len] -> logits [bs, c_out]
+    "tsai's FCN at half its widths."
+    return FCN(c_in, c_out, layers=FCN_LAYERS)
+
+
 class SeriesClassifier:
     "p(y|x) of a trained network, with the statistics and the labels of its training split."
     def __init__(self,
@@ -58,24 +66,25 @@ def fit_classifier(
     n_steps:int=400, # Batches to train on; a pass over the data where that takes more
     bs:int=32, # Batch size
     lr:float=1e-2, # Highest learning rate of the one-cycle schedule
-    seed:int=0 # Seed of weights and batches; the global random states are left alone
+    seed:int=0, # Seed of weights and batches; the global random states are left alone
+    network=half_fcn # Function: c_in, c_out -> network; tsai's FCN at half its widths by default
 ) -> SeriesClassifier: # The same object for the same data and settings (the last few are kept)
-    "Train tsai's FCN, at half its widths, without printing anything."
+    "Train a classifier without printing anything."
     x, = as_series(X)
     y = as_labels(y, x)
-    settings = repr((tuple(x.shape), x.device, y.tolist(), n_steps, bs, lr, seed))
+    settings = repr((tuple(x.shape), x.device, y.tolist(), n_steps, bs, lr, seed, network.__name__))
     key = hashlib.sha256(x.cpu().numpy().tobytes() + settings.encode()).digest()
-    _classifiers[key] = _classifiers.pop(key, None) or _train_classifier(x, y, n_steps, bs, lr, seed)
+    _classifiers[key] = _classifiers.pop(key, None) or _train_classifier(x, y, n_steps, bs, lr, seed, network)
     if len(_classifiers) > CACHED_CLASSIFIERS: del _classifiers[next(iter(_classifiers))]
     return _classifiers[key]
 
 
-def _train_classifier(x, y, n_steps, bs, lr, seed):
+def _train_classifier(x, y, n_steps, bs, lr, seed, network):
     vocab, ids = np.unique(y, return_inverse=True)
     standardizer = Standardizer(x.shape[1]).fit(x)
     rows = Rows.of_tensors(standardizer(x), torch.as_tensor(ids, device=x.device))
     with isolated_rng(seed, x.device):
-        model = FCN(x.shape[1], len(vocab), layers=FCN_LAYERS).to(x.device)
+        model = network(x.shape[1], len(vocab)).to(x.device)
         dls = stage_dls(rows, bs=bs, min_steps=n_steps, device=x.device) # whole batches: BatchNorm needs some rows
         learn = Learner(dls, model, loss_func=F.cross_entropy, default_cbs=False, cbs=TrainEvalCallback) # silent
         learn.fit_one_cycle(1, lr)

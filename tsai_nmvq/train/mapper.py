@@ -19,10 +19,8 @@ from ..plots import plot_tau
 from ..rng import generator_on
 from .latents import ENCODE_ROWS, class_ids, device_of, training_latents
 from .losses import MapperLoss
-from .prior import PriorLearner
 from .stage import BatchMean, StageLearner, stage_data
 from .tau import TAU_GRID, ReconstructionFID, anneal_tau, class_taus, search_tau
-from .tokenizer import TokenizerLearner
 
 __all__ = ['MapperLearner', 'check_one_run']
 
@@ -220,12 +218,12 @@ class MapperLearner(StageLearner):
 
 
 def check_one_run(
-    tokenizer:TokenizerLearner, # Stage 1
-    prior:PriorLearner, # Stage 2
-    mapper:MapperLearner=None # Stage 3
+    tokenizer:VQTokenizer, # Stage 1
+    prior:MaskedPrior, # Stage 2
+    *learners # Of later stages: `PriorLearner`, `MapperLearner`
 ):
-    "ValueError unless later stages learnt from the models of the earlier ones."
-    other_tokenizer = any(learn.tokenizer is not tokenizer.model for learn in (prior, mapper) if learn is not None)
-    other_prior = mapper is not None and mapper.prior is not None and mapper.prior is not prior.model
-    if other_tokenizer or other_prior:
+    "ValueError unless later stages learnt from these models."
+    others = [learn for learn in learners if learn.tokenizer is not tokenizer]
+    others += [learn for learn in learners if getattr(learn, 'prior', None) not in (None, prior)]
+    if others:
         raise ValueError("the prior or the mapper was trained on another run's stages; pass the learners of one run")

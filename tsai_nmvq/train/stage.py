@@ -15,7 +15,7 @@ from ..metrics.frechet import frechet_distance
 from ..metrics.rocket import RocketFeatures
 from ..models.quantizer import perplexity
 from ..plots import plot_pairs
-from ..presets import STAGE_PRESETS, replaced_settings, stage_schedule
+from ..presets import stage_schedule
 from ..progress import shown_progress
 
 __all__ = ['StageLearner', 'FIDMetric', 'BatchMean', 'CodeUsage', 'stage_data']
@@ -62,18 +62,6 @@ class StageLearner(Learner):
         "Train as the preset's schedule has it, by fastai's one-cycle policy, like `NMVQGenerator.fit`. Returns self."
         with shown_progress(self): self.fit_one_cycle(epochs or self.scheduled_epochs, lr or self.schedule.lr)
         return self
-
-    @property
-    def model_preset(self) -> str:
-        "The preset that the model was made from."
-        return self.model.config.get('preset', 'fast')
-
-    def replaced_settings(self,
-        preset:str # A generator's
-    ) -> dict: # {setting: value}; 'preset' where this stage has another
-        "What this stage's model has in place of a preset's settings."
-        replaced = replaced_settings(self.model.settings, STAGE_PRESETS[self.stage][self.model_preset])
-        return replaced if self.model_preset == preset else replaced | dict(preset=self.model_preset)
 
     def show_results(self,
         n:int=4, # Series to show
