@@ -168,6 +168,11 @@ GROWTH = (
     *named('mapper selection, s', '64 samples, s'),
     Column('peak, MB', digits=',.0f'), Column('X, MB'),
 )
+LOST = (
+    Column('data'), Column('TRTR, %', digits='.1f'),
+    *named('tokenizer, points', 'HF prior, points', 'LF prior, points', 'mapper, points', digits='.1f'),
+    *named('TSTR, % of TRTR', 'of ten times as many, % of TRTR', digits='.0f'),
+)
 STEPS = Column('seq_len', 'steps')
 MODELS = {'fast': '`fast`', 'paper': '`paper`'}
 DEFAULT_LOSS = 'l1+stft+kernels+swd (default)'
@@ -198,6 +203,8 @@ TABLES: dict[str, Callable[[], str]] = { # {name in the marker: Markdown}
         Column('TSTR 90 % of TRTR or more'))),
     'fidelity_more': Table('fidelity_fast_paper', MORE_SCORES),
     'fidelity_original': Table('fidelity_fast_original', SCORES),
+    'classes_lost_ridge': Table('classes_lost_ridge_original', LOST),
+    'classes_lost_fcn': Table('classes_lost_fcn_original', LOST),
     'fidelity_original_more': Table('fidelity_fast_original', MORE_SCORES),
     'fidelity_paper_stages': Table('fidelity_paper+fast_paper', SCORES),
     'fidelity_paper_stages_more': Table('fidelity_paper+fast_paper', MORE_SCORES),

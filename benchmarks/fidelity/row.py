@@ -40,17 +40,25 @@ class Run:
         "Learn what is not learnt yet, score it, and draw its figure."
         X, y, splits = case.read(self.path)
         watch = StageSeconds(case.file(self.folder, self.stages, '.seconds.json'))
-        gen = self._generator(case, again, X, y, splits, watch)
+        gen = self.generator(case, X, y, splits, again, watch)
         axs = gen.show(X, y, splits, seed=case.seed)
         axs[0].figure.savefig(case.file(self.folder, self.stages, '.png'), dpi=80)
         plt.close('all')
         return {**_sizes(case, X, y, splits), **_scores(gen, X, y, splits, case.seed), 'tau': gen.tau,
                 'fit, s': sum(watch.seconds.values()), **{f'{stage}, s': s for stage, s in watch.seconds.items()}}
 
-    def _generator(self, case, again, X, y, splits, watch):
+    def generator(self,
+        case:Case, # Data set, split and seed
+        X, # Its series
+        y, # Their labels
+        splits, # Training and test rows
+        again:str='', # Learn this stage and those after it again
+        watch:StageSeconds=None # Is told how long each stage took
+    ) -> NMVQGenerator:
+        "Learn what is not learnt yet."
         file = case.file(self.folder, self.stages, '.nmvq')
         gen = NMVQGenerator(self.preset, self.device, mapper=dict(preset=self.mapper) if self.mapper else None)
-        options = dict(seed=case.seed, checkpoint=file, cbs=[watch])
+        options = dict(seed=case.seed, checkpoint=file, cbs=watch)
         if again not in STAGES: return gen.fit(X, y, splits, **options)
         if file.exists(): gen = NMVQGenerator.load(file, self.device)
         return gen.refit(X, y, splits, from_stage=again, **options)

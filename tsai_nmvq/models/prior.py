@@ -213,6 +213,7 @@ class MaskedPrior(ConfigModule):
     ) -> dict: # {band: token ids [bs, n_tokens]}, no mask id left
         "Sample by iterative decoding, LF and then HF given LF. Use in eval mode."
         steps = _by_band('n_steps', n_steps, self.n_steps)
+        for band, n in steps.items(): positive_int(n, f"n_steps['{band}']", 'MaskedPrior')
         temps = _by_band('choice_temp', choice_temp, self.choice_temp)
         lf = self.sample_band('lf', y, None, steps['lf'], temps['lf'], cfg_scale, generator)
         return dict(lf=lf, hf=self.sample_band('hf', y, lf, steps['hf'], temps['hf'], cfg_scale, generator))

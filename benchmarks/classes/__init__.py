@@ -1,0 +1,1 @@
+"""Whether samples keep their class, and which stage loses it."""
