@@ -14,10 +14,9 @@ from fastcore.script import call_parse
 from tsai_nmvq.class_evaluation import class_scores
 
 from ..common.records import keep, remembered
-from ..fidelity.cases import SPLITS, Case
+from ..fidelity.cases import CLASS_DATA, SPLITS, Case
 from ..fidelity.row import Run
 
-DATA = ('OSULeaf', 'Adiac', 'SwedishLeaf', 'ElectricDevices', 'Lightning7', 'ECG200')
 LOST = {'tokenizer': ('real', 'reconstructed'), 'HF prior': ('reconstructed', 'LF real, HF sampled'),
         'LF prior': ('LF real, HF sampled', 'before mapper'), 'mapper': ('before mapper', 'after mapper')}
 
@@ -74,7 +73,7 @@ def write(
 def main(
     path:str, # Folder that holds data/UCR
     work:str, # Folder for what is learnt and measured; outside the repository
-    data:str=','.join(DATA), # Data sets, with commas
+    data:str=','.join(CLASS_DATA), # Data sets, with commas
     seeds:str='0', # Seeds of split and fit, with commas
     judge_seeds:str='0,1', # Seeds of samples and judges, with commas
     judges:str='ridge,fcn', # Of `tsai_nmvq.metrics.judges.JUDGES`, with commas
