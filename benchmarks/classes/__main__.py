@@ -94,5 +94,5 @@ def main(
         judge = partial(rows_of, run, case, names, tuple(map(int, judge_seeds.split(','))))
         rows += remembered(file, judge, again)
         print(pd.DataFrame(rows[-6:]).round(3).to_string(index=False), flush=True)
-    write(pd.DataFrame(rows), names, split, judge_seeds,
-          f'python -m benchmarks.classes DEST FOLDER --data {data} --judges {judges} --split {split} --seeds {seeds}')
+    options = f'--data {data} --judges {judges} --split {split} --seeds {seeds} --judge_seeds {judge_seeds}'
+    write(pd.DataFrame(rows), names, split, judge_seeds, f'python -m benchmarks.classes DEST FOLDER {options}')
