@@ -204,7 +204,9 @@ TABLES: dict[str, Callable[[], str]] = { # {name in the marker: Markdown}
     'fidelity_more': Table('fidelity_fast_paper', MORE_SCORES),
     'fidelity_original': Table('fidelity_fast_original', SCORES),
     'classes_lost_ridge': Table('classes_lost_ridge_original', LOST),
-    'classes_lost_fcn': Table('classes_lost_fcn_original', LOST),
+    'classes_guidance': Table('classes_guidance_original', (
+        *named('guidance', 'rejected'), *named('TSTR', 'TSTR of ten times as many', 'agreement', digits='.3f'),
+        *named('FID', 'cFID', digits='.4f'), Column('novelty', digits='.2f')), where={'data': 'mean'}),
     'fidelity_original_more': Table('fidelity_fast_original', MORE_SCORES),
     'fidelity_paper_stages': Table('fidelity_paper+fast_paper', SCORES),
     'fidelity_paper_stages_more': Table('fidelity_paper+fast_paper', MORE_SCORES),
