@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from .data.intake import split_rows
 from .metrics.classifier import SeriesClassifier, fit_classifier, inception_score, trtr, tstr
@@ -40,6 +41,7 @@ class Judge:
     "What every row of the table is compared with."
     test:LabelledSeries
     features:RocketFeatures             # Fitted on the training split
+    test_features:Tensor                # Those of the test series
     classifier:SeriesClassifier|None    # Of the training split; None without labels
     with_tstr:bool
     with_statistics:bool
@@ -50,8 +52,7 @@ class Judge:
         accuracy=None # `tstr` or `trtr`; None leaves TSTR out
     ) -> dict[str, float]: # {column: figure}
         "Everything but novelty."
-        test, features = self.test, self.features
-        test_features, made_features = features(test.x), features(made.x)
+        test, test_features, made_features = self.test, self.test_features, self.features(made.x)
         row = dict(FID=fid(test_features, made_features))
         if self.classifier is not None:
             row['cFID'] = conditional_fid(test_features, test.y, made_features, made.y)
@@ -75,7 +76,8 @@ def score_table(
 ) -> pd.DataFrame: # Rows: 'real (train)', 'reconstructed', and the samplers' names
     "Score what a generator makes, at equal n, beside the floor that real training series set."
     classifier = None if train.y is None else fit_classifier(train.x, train.y, seed=seed)
-    judge = Judge(test, RocketFeatures.fit(train.x, seed=seed), classifier, with_tstr, with_statistics, seed)
+    features = RocketFeatures.fit(train.x, seed=seed)
+    judge = Judge(test, features, features(test.x), classifier, with_tstr, with_statistics, seed)
     rows = {'real (train)': judge.scores(train, trtr),
             'reconstructed': judge.scores(LabelledSeries(reconstruct(train.x), train.y))}
     latest:dict = {}

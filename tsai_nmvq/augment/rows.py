@@ -21,8 +21,6 @@ class MadeRows:
 
 class RowKind(Protocol):
     "What a kind of synthetic row is."
-    generator:torch.Generator # Source of its randomness, on the batch's device
-
     def draw(self,
         x:Tensor, # Series [n, c_in, seq_len], original units
         y:Tensor|None, # Class ids of the loader, targets or None

@@ -19,7 +19,7 @@ from .rows import PerturbedRows, RowKind, SampledRows
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
 MODES = ('generate', 'perturb')
-TRANSIENT = ('_pool', '_rows', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
+TRANSIENT = ('_pool', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
 
 
 class NMVQAugment(ItemTransform, RandTransform):
@@ -31,7 +31,6 @@ class NMVQAugment(ItemTransform, RandTransform):
     order, split_idx = 80, 0                                             # before TSStandardize, which is 90
     _classes:ClassMap|None              # The loader's classes and the generator's
     _pool:SeriesPool|None               # Series kept ready
-    _rows:RowKind|None                  # What makes synthetic rows
     _draws:torch.Generator|None         # Source of randomness on the batch's device
     _pipeline:weakref.ref|None          # The loader's transforms, until they are set up
 
@@ -75,7 +74,7 @@ class NMVQAugment(ItemTransform, RandTransform):
         classes = self._match_classes(dl)
         if self._classes is not None and classes is not None and not self._classes.same_as(classes):
             raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
-        self._classes, self._rows = classes or self._classes, None
+        self._classes = classes or self._classes
 
     def _match_classes(self, dl): # -> `ClassMap`, or None where the loader has no classes
         labelled, has_classes = len(dl.dataset[[0]]) > 1, getattr(dl, 'cat', False)
@@ -106,7 +105,7 @@ class NMVQAugment(ItemTransform, RandTransform):
         like = torch.empty(0, device=self.gen.device) if like is None else like
         generator = generator_on(self.gen.device, self._seed + 1)
         size = self.pool_size or pool_size(self.gen.spec.n_series)
-        self._pool, self._rows = SeriesPool(self.gen, size, self.reuse, self.mapped, generator, like), None
+        self._pool = SeriesPool(self.gen, size, self.reuse, self.mapped, generator, like)
         return self
 
     @property
@@ -146,24 +145,17 @@ class NMVQAugment(ItemTransform, RandTransform):
         if self._draws is None or self._draws.device != device: self._draws = generator_on(device, self._seed)
         return self._draws
 
-    def _row_kind(self, x, generator) -> RowKind: # kept as long as it fits the batch
-        if self._classes is not None and self._classes.to_gen.device != x.device:
-            self._classes, self._rows = self._classes.to(x.device), None
-        pool = self._fitting_pool(x) if self.mode == 'generate' else None
-        if self._rows is None or self._rows.generator is not generator:
-            self._rows = self._new_row_kind(pool, generator, x.device)
-        return self._rows
-
-    def _fitting_pool(self, x): # on the batch's device and of its type
-        pool = self._pool
-        if pool is None or (pool.series.device, pool.series.dtype) != (x.device, x.dtype): self.fill(x)
-        return self._pool
-
-    def _new_row_kind(self, pool, generator, device):
-        if pool is None: return PerturbedRows(self.gen, self._classes, generator, self.mapped)
-        classes = self._classes or ClassMap.identity(self.gen.spec.n_classes).to(device)
+    def _row_kind(self, x, generator) -> RowKind: # made a batch: p, balance and mapped may change in between
+        if self._classes is not None: self._classes = self._classes.to(x.device)
+        if self.mode == 'perturb': return PerturbedRows(self.gen, self._classes, generator, self.mapped)
+        classes = self._classes or ClassMap.identity(self.gen.spec.n_classes).to(x.device)
         shares = (1. if self.append else 1 - self.p, self.p) if self.balance else None
-        return SampledRows(pool, classes, generator, shares)
+        return SampledRows(self._fitting_pool(x), classes, generator, shares)
+
+    def _fitting_pool(self, x) -> SeriesPool: # on the batch's device and of its type
+        pool = self._pool
+        if pool is not None and (pool.series.device, pool.series.dtype) == (x.device, x.dtype): return pool
+        return self.fill(x)._pool
 
     # Around it
 

@@ -65,14 +65,22 @@ class FullAttention(nn.Module):
         return x + self.attn(F.adaptive_avg_pool1d(h, MAX_KEYS).mT, h.mT).mT
 
 
-class DownLevel(nn.Module):
-    "Blocks, attention, half the positions; the last level keeps them."
-    def __init__(self, level, dims, settings):
+class Level(nn.Module):
+    "What a level of the U-Net has on its way down and up: blocks and attention, then other positions."
+    resample:nn.Module
+
+    def __init__(self, dim_in, dim, settings): # dim_in: of each block's input
         super().__init__()
-        dim, is_last = dims[level], level == len(dims) - 1
         self.blocks = nn.ModuleList(
-            UNetBlock(dim, dim, settings.dropout, settings.snake) for _ in range(settings.n_blocks))
+            UNetBlock(dim_in, dim, settings.dropout, settings.snake) for _ in range(settings.n_blocks))
         self.attn = LinearAttention(dim, settings.n_heads) if settings.linear_attention else nn.Identity()
+
+
+class DownLevel(Level):
+    "Half the positions; the last level keeps them."
+    def __init__(self, level, dims, settings):
+        dim, is_last = dims[level], level == len(dims) - 1
+        super().__init__(dim, dim, settings)
         self.resample = nn.Identity() if is_last else nn.Conv1d(dim, dims[level + 1], 4, stride=2, padding=1)
 
     def forward(self, h, skips): # [bs, dim, n] -> the next level's; puts the outputs of its blocks on `skips`
@@ -83,15 +91,12 @@ class DownLevel(nn.Module):
         return self.resample(skips[-1])
 
 
-class UpLevel(nn.Module):
-    "Blocks over the skips, attention, twice the positions; the first level has them all."
+class UpLevel(Level):
+    "Blocks over the skips, twice the positions; the first level has them all."
     def __init__(self, level, dims, settings):
-        super().__init__()
         dim = dims[level]
-        self.blocks = nn.ModuleList(
-            UNetBlock(2 * dim, dim, settings.dropout, settings.snake) for _ in range(settings.n_blocks))
-        self.attn = LinearAttention(dim, settings.n_heads) if settings.linear_attention else nn.Identity()
-        self.resample:nn.Module = nn.Identity()
+        super().__init__(2 * dim, dim, settings)
+        self.resample = nn.Identity()
         if level == 0: return
         self.resample = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv1d(dim, dims[level - 1], 3, padding=1))
 

@@ -212,26 +212,22 @@ class MaskedPrior(ConfigModule):
         generator:torch.Generator=None # Source of randomness on the model's device
     ) -> dict: # {band: token ids [bs, n_tokens]}, no mask id left
         "Sample by iterative decoding, LF and then HF given LF. Use in eval mode."
-        steps = _by_band('n_steps', n_steps, self.n_steps)
-        for band, n in steps.items(): positive_int(n, f"n_steps['{band}']", 'MaskedPrior')
-        temps = _by_band('choice_temp', choice_temp, self.choice_temp)
-        lf = self.sample_band('lf', y, None, steps['lf'], temps['lf'], cfg_scale, generator)
-        return dict(lf=lf, hf=self.sample_band('hf', y, lf, steps['hf'], temps['hf'], cfg_scale, generator))
+        lf = self.sample_band('lf', y, None, n_steps, choice_temp, cfg_scale, generator)
+        return dict(lf=lf, hf=self.sample_band('hf', y, lf, n_steps, choice_temp, cfg_scale, generator))
 
     @torch.no_grad()
     def sample_band(self,
         band:str, # 'lf' or 'hf'
         y:Tensor, # Class id of each series [bs], on the model's device
         lf:Tensor=None, # LF tokens, for 'hf' [bs, n_tokens of LF]
-        n_steps:int=None, # Decoding steps; the preset's by default
-        choice_temp:float=None, # Temperature of the confidence's noise; the preset's by default
+        n_steps:dict|int|None=None, # Decoding steps, as in `sample_tokens`
+        choice_temp:dict|float|None=None, # Temperature of the confidence's noise, as in `sample_tokens`
         cfg_scale:float=1., # Guidance scale, see `guided_logits`
         generator:torch.Generator=None # Source of randomness on the model's device
     ) -> Tensor: # Token ids [bs, n_tokens]
         "Sample the tokens of one band by iterative decoding."
-        steps = self.n_steps[band] if n_steps is None else n_steps
-        steps = positive_int(steps, f"n_steps['{band}']", 'MaskedPrior')
-        temp = self.choice_temp[band] if choice_temp is None else choice_temp
+        steps = positive_int(_by_band('n_steps', n_steps, self.n_steps)[band], f"n_steps['{band}']", 'MaskedPrior')
+        temp = _by_band('choice_temp', choice_temp, self.choice_temp)[band]
         logits_of = partial(self.guided_logits, band, y=y, lf=lf, cfg_scale=cfg_scale)
         masked = torch.full((len(y), self.n_tokens[band]), self.mask_id[band], device=y.device)
         return decode_masked(logits_of, masked, steps, temp, generator)
