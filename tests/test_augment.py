@@ -140,6 +140,14 @@ def test_balance_evens_the_classes_as_far_as_p_allows(p, append, share):
     assert abs(float((y == 1).float().mean()) - share) < 0.06
 
 
+def test_a_p_that_changes_between_batches_reaches_balance(): # a schedule may set it
+    aug = NMVQAugment(FakeGenerator(('b', 'a'), (100, 900)), p=0.9, balance=True)
+    dl = loaders(aug, counts=(900, 100), bs=1000)
+    assert abs(float((batch(dl)[1] == 1).float().mean()) - 0.5) < 0.06
+    aug.p = 0.2
+    assert abs(float((batch(dl)[1] == 1).float().mean()) - 0.28) < 0.06
+
+
 # Bad input
 
 @pytest.mark.parametrize('match, settings', [

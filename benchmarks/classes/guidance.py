@@ -3,12 +3,14 @@
     python -m benchmarks.classes.guidance DEST FOLDER           # on the generators of `benchmarks.classes` in FOLDER
 
 Rejected are samples whose class a ridge classifier of the training series does not agree with."""
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
 from fastcore.script import call_parse
+from torch import Tensor
 
 from tsai_nmvq.metrics.distance import novelty
 from tsai_nmvq.metrics.frechet import conditional_fid, fid
@@ -22,34 +24,52 @@ from ..fidelity.row import Run
 TIMES, MAX_SAMPLES = 10, 3000
 
 
-def scored(gen, X, y, splits, cfg_scale, reject, seed) -> dict: # a set of n samples and one of ten times as many
-    "Accuracy of classifiers that learn from them, the share that a classifier of the test series agrees with, FIDs."
-    train, test = ((X[rows], y[rows]) for rows in splits)
-    n, features = len(train[0]), RocketFeatures.fit(train[0], seed=seed)
-    made = gen.sample(min(TIMES * n, MAX_SAMPLES), seed=seed, mapped=False, cfg_scale=cfg_scale)
-    if reject:
-        agreed = RocketRidge.fit(*train, seed=seed).predict(made[0]) == made[1]
-        made = made[0][agreed], made[1][agreed]
-    few = made[0][:n], made[1][:n]
-    def accuracy(x, labels): return float((RocketRidge.fit(x, labels, seed=seed).predict(test[0]) == test[1]).mean())
-    f_test, f_few = features(test[0]), features(few[0])
-    return {'TSTR': accuracy(*few), 'TSTR of ten times as many': accuracy(*made),
-            'agreement': float((RocketRidge.fit(*test, seed=seed).predict(made[0]) == made[1]).mean()),
-            'FID': fid(f_test, f_few), 'cFID': conditional_fid(f_test, test[1], f_few, few[1]),
-            'novelty': novelty(train[0], test[0], few[0])}
+@dataclass(frozen=True)
+class Judged:
+    "What the samples of one seed are compared with: made once for all scales."
+    train:tuple             # (X, y) of the training series
+    test:tuple              # The same of the test series
+    features:RocketFeatures # Fitted on the training series
+    f_test:Tensor           # Features of the test series
+    insider:RocketRidge     # Knows the training series: it rejects
+    outsider:RocketRidge    # Knows the test series: it agrees or not
+    seed:int
+
+    @classmethod
+    def of(cls, X, y, splits, seed): # a data set, its labels, (training rows, test rows)
+        train, test = ((X[rows], y[rows]) for rows in splits)
+        features = RocketFeatures.fit(train[0], seed=seed)
+        insider, outsider = (RocketRidge.fit(*part, seed=seed) for part in (train, test))
+        return cls(train, test, features, features(test[0]), insider, outsider, seed)
+
+    def scores(self, x, y) -> dict: # of samples and their classes: all of them, and as many as training series
+        n, (x_test, y_test) = len(self.train[0]), self.test
+        f_few = self.features(x[:n])
+        return {'TSTR': self._accuracy(x[:n], y[:n]), 'TSTR of ten times as many': self._accuracy(x, y),
+                'agreement': float((self.outsider.predict(x) == y).mean()),
+                'FID': fid(self.f_test, f_few), 'cFID': conditional_fid(self.f_test, y_test, f_few, y[:n]),
+                'novelty': novelty(self.train[0], x_test, x[:n])}
+
+    def _accuracy(self, x, y): # of a classifier that learns from samples, on test series
+        x_test, y_test = self.test
+        return float((RocketRidge.fit(x, y, seed=self.seed).predict(x_test) == y_test).mean())
 
 
 def rows_of(run:Run, case:Case, scales, seeds) -> list: # a row a scale, with and without rejection
     "Means over seeds of samples."
     X, y, splits = case.read(run.path)
-    gen, rows = run.generator(case, X, y, splits), []
-    for cfg_scale in scales:
-        for reject in (False, True):
-            scores = pd.DataFrame([scored(gen, X, y, splits, cfg_scale, reject, seed) for seed in seeds])
-            spread = {'TSTR, deviation': scores.TSTR.std(), 'FID, deviation': scores.FID.std()}
-            rows.append({'data': case.name, 'guidance': cfg_scale, 'rejected': 'yes' if reject else 'no',
-                         **scores.mean().to_dict(), **spread})
-    return rows
+    gen, found = run.generator(case, X, y, splits), []
+    n = min(TIMES * len(splits[0]), MAX_SAMPLES)
+    for judged in [Judged.of(X, y, splits, seed) for seed in seeds]:
+        for scale in scales:
+            x_gen, y_gen = gen.sample(n, seed=judged.seed, mapped=False, cfg_scale=scale)
+            agreed = judged.insider.predict(x_gen) == y_gen
+            for rejected, kept in (('no', slice(None)), ('yes', agreed)):
+                found.append(dict(guidance=scale, rejected=rejected, **judged.scores(x_gen[kept], y_gen[kept])))
+    scores = pd.DataFrame(found).groupby(['guidance', 'rejected'], sort=False)
+    spread = scores[['TSTR', 'FID']].std().add_suffix(', deviation')
+    table = scores.mean().join(spread).reset_index()
+    return [{'data': case.name, **row} for row in table.to_dict('records')]
 
 
 @call_parse
