@@ -1,6 +1,6 @@
 """Generator files: weights as safetensors, all else as JSON in their header. Nothing in them is executed on load.
 
-Format 5 is written, 3 and later are read: each version has a function that brings it to the next."""
+Format 6 is written, 3 and later are read: each version has a function that brings it to the next."""
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
+from .anchors import Anchors
 from .atomic import atomic_write
 from .data.spec import SeriesSpec
 from .mapper_selection import MapperSelection
+from .models.bands import BANDS
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
@@ -21,7 +23,8 @@ from .rng import isolated_rng
 
 __all__ = ['Checkpoint', 'write_checkpoint', 'read_checkpoint', 'resume_checkpoint', 'FORMAT_VERSION']
 
-FORMAT, FORMAT_VERSION = 'tsai_nmvq', 5
+FORMAT, FORMAT_VERSION = 'tsai_nmvq', 6
+ANCHOR_SETTINGS = 'strength', 'max_redraw'
 MODELS = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 
 
@@ -35,6 +38,7 @@ class Checkpoint:
     tau:float|None = None
     tau_table:pd.DataFrame|None = None
     mapper_selection:MapperSelection = field(default_factory=MapperSelection)
+    anchors:Anchors|None = None                         # None for the prior alone
 
 
 def write_checkpoint(
@@ -44,11 +48,13 @@ def write_checkpoint(
     "Write one file, aside and renamed."
     tensors = {f'{stage}.{name}': tensor.contiguous() for stage, model in checkpoint.stages.items()
                for name, tensor in model.state_dict().items()}
-    table = checkpoint.tau_table
+    table, anchors = checkpoint.tau_table, checkpoint.anchors
+    if anchors is not None: tensors |= _anchor_tensors(anchors)
     header = dict(preset=checkpoint.preset, settings=checkpoint.settings, spec=checkpoint.spec.to_dict(),
                   config={stage: model.config for stage, model in checkpoint.stages.items()},
                   tau=checkpoint.tau, tau_table=None if table is None else table.to_dict('list'),
-                  mapper_selection=checkpoint.mapper_selection.to_dict())
+                  mapper_selection=checkpoint.mapper_selection.to_dict(),
+                  anchors=None if anchors is None else {name: getattr(anchors, name) for name in ANCHOR_SETTINGS})
     metadata = dict(format=FORMAT, format_version=str(FORMAT_VERSION), generator=json.dumps(header))
     path = Path(path)
     with atomic_write(path) as aside: # not save_file, which leaves a file that only its owner can read
@@ -69,7 +75,8 @@ def read_checkpoint(
             table = pd.DataFrame(table).rename(columns={str(label): label for label in spec.vocab or ()})
         stages = {stage: _build(stage, config, tensors).to(device) for stage, config in header['config'].items()}
         selection = MapperSelection.from_dict(header['mapper_selection'])
-        return Checkpoint(header['preset'], header['settings'], spec, stages, header['tau'], table, selection)
+        anchors = _read_anchors(header['anchors'], tensors, device)
+        return Checkpoint(header['preset'], header['settings'], spec, stages, header['tau'], table, selection, anchors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
         raise ValueError(f"{path} is damaged: its header and its weights do not fit ({_in_short(e)}); "
                          "save it again with gen.save()") from e
@@ -128,6 +135,16 @@ def _build(stage, config, tensors): # a model in eval mode, with its weights
     return model.eval()
 
 
+def _anchor_tensors(anchors): # ids are small: half the size of int64
+    return {f'anchors.{name}': rows.int() for name, rows in (*anchors.tokens.items(), ('ids', anchors.ids))}
+
+
+def _read_anchors(settings, tensors, device):
+    if settings is None: return None
+    rows = {name: tensors[f'anchors.{name}'].long().to(device) for name in (*BANDS, 'ids')}
+    return Anchors({band: rows[band] for band in BANDS}, rows['ids'], **{name: settings[name] for name in ANCHOR_SETTINGS})
+
+
 # Older formats
 
 def _from_3(header, tensors): # the prior's embeddings did not know the codes
@@ -146,4 +163,7 @@ def _from_4(header, tensors): # names of before
     return header, {name.replace('.scale.', '.standardizer.'): t for name, t in tensors.items()}
 
 
-UPGRADES = {3: _from_3, 4: _from_4}
+def _from_5(header, tensors): return header | dict(anchors=None), tensors # samples started from nothing
+
+
+UPGRADES = {3: _from_3, 4: _from_4, 5: _from_5}

@@ -8,6 +8,7 @@ import torch
 from fastai.torch_core import default_device
 from torch import Tensor
 
+from .anchors import Anchors
 from .checkpoint import Checkpoint, read_checkpoint, resume_checkpoint, write_checkpoint
 from .data.intake import SeriesData, split_rows
 from .data.spec import SeriesSpec
@@ -22,6 +23,7 @@ from .presets import STAGES, preset_of, stage_overrides, stage_schedule
 from .report import MapperReport, in_one_line
 from .rng import generator_on
 from .sampler import MapperUse, Sampler
+from .train.anchors import fit_anchors
 from .train.fit import FitOptions, fit_stage
 from .train.latents import device_of
 from .train.mapper import MapperLearner, check_one_run
@@ -40,6 +42,7 @@ class NMVQGenerator:
     spec:SeriesSpec                     # Of the training split; None until a stage has been learnt, as the stages
     tokenizer:VQTokenizer               # Stage 1
     prior:MaskedPrior                   # Stage 2
+    anchors:Anchors|None                # Tokens of training series that samples start from; None for the prior alone
     mapper:NeuralMapper                 # Stage 3
     tau:float|None                      # Temperature that stage 3 learnt at
     tau_table:pd.DataFrame|None         # How it was found
@@ -142,6 +145,7 @@ class NMVQGenerator:
     def _set_stage(self, learn):
         self.spec = learn.spec
         setattr(self, learn.stage, learn.model.eval())
+        if learn.stage == 'prior': self.anchors = fit_anchors(self.sampler, learn.data)
         if learn.stage != 'mapper': return
         self.tau, self.tau_table = learn.tau, learn.tau_table
         self._set_selection(select_mapper(self.sampler, learn.data, learn.holdout))
@@ -153,6 +157,7 @@ class NMVQGenerator:
     def _reset(self, from_stage='tokenizer'):
         for stage in STAGES[STAGES.index(from_stage):]: setattr(self, stage, None)
         if from_stage == 'tokenizer': self.spec = None # type: ignore[assignment]
+        if from_stage != 'mapper': self.anchors = None
         self.tau, self.tau_table, self.mapper_selection, self.mapper_use = None, None, MapperSelection(), MapperUse()
 
     def sample(self,
@@ -160,7 +165,7 @@ class NMVQGenerator:
         y=None, # A label for all or one each [n]; the training proportions by default
         seed:int=None, # The same seed gives the same samples on the same device
         mapped:bool=True, # The mapper where it helps, see `report`; False leaves it out
-        **sampling # n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
+        **sampling # redraw of `Sampler.sample`; n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
     ) -> tuple: # (X [n, c_in, seq_len] float32 in original units, y [n] labels or None)
         "Synthetic series and their labels."
         self._check_fitted('prior')
@@ -207,7 +212,8 @@ class NMVQGenerator:
     def sampler(self) -> Sampler:
         "The stages at work, by class ids: what samples, the augmentation and the mapper's selection stand on."
         self._check_fitted('tokenizer')
-        return Sampler(self.spec, self.device, self.tokenizer, self.prior, self.mapper, self.mapper_use)
+        return Sampler(self.spec, self.device, self.tokenizer, self.prior, self.mapper, self.mapper_use,
+                       self.anchors)
 
     def _check_fitted(self, stage, xb=None):
         if stage not in self._stages:
@@ -277,7 +283,7 @@ class NMVQGenerator:
         "Write one safetensors file, aside and renamed. Nothing in it is executed on load."
         self._check_fitted('tokenizer')
         return write_checkpoint(path, Checkpoint(self.preset, self.settings, self.spec, self._stages, self.tau,
-                                                 self.tau_table, self.mapper_selection))
+                                                 self.tau_table, self.mapper_selection, self.anchors))
 
     @classmethod
     def load(cls,
@@ -294,6 +300,7 @@ class NMVQGenerator:
         self._reset()
         self.spec, self.tau, self.tau_table = saved.spec, saved.tau, saved.tau_table
         for stage, model in saved.stages.items(): setattr(self, stage, model)
+        self.anchors = saved.anchors
         self._set_selection(saved.mapper_selection)
 
     def __repr__(self):

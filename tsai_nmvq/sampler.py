@@ -1,4 +1,6 @@
-"""Class ids to series: tokens from the prior, decoded, mapped where the mapper is used; a bounded number at a time."""
+"""Class ids to series: tokens of anchors and of the prior, decoded, warped, mapped where the mapper is used.
+
+A bounded number at a time."""
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -6,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .anchors import Anchors
 from .data.labels import largest_remainder
 from .data.spec import SeriesSpec
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.quantizer import code_spacing
 from .models.tokenizer import VQTokenizer
+from .models.warp import smooth_warp
 
 __all__ = ['MapperUse', 'Sampler']
 
@@ -39,11 +43,13 @@ class Sampler:
         tokenizer:VQTokenizer, # Stage 1
         prior:MaskedPrior=None, # Stage 2
         mapper:NeuralMapper=None, # Stage 3
-        mapper_use:MapperUse=MapperUse() # Where it goes
+        mapper_use:MapperUse=MapperUse(), # Where it goes
+        anchors:Anchors=None # What samples start from; None for the prior alone
     ):
         self.spec, self.device = spec, torch.device(device)
         self.tokenizer, self.prior, self.mapper = tokenizer, prior, mapper
-        self.mapper_use = mapper_use
+        self.mapper_use, self.anchors = mapper_use, anchors and anchors.to(device)
+        self.mean = torch.tensor(spec.mean, device=self.device).unsqueeze(-1)
         self._skipped = torch.as_tensor(mapper_use.skipped_ids, dtype=torch.long, device=self.device)
 
     @property
@@ -100,14 +106,26 @@ class Sampler:
         ids:Tensor, # Class ids [n] on the device; the null class for unconditional
         generator:torch.Generator, # Source of randomness on the device
         mapped:bool=True, # False leaves the mapper out
+        redraw:float=None, # Largest share of an anchor's tokens to draw anew, 0..1; the anchors' own by default.
+                           # 1 starts from nothing: the prior alone, nothing is warped
         **sampling # n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
     ) -> Tensor: # Series [n, c_in, seq_len] on the device, original units
-        "Tokens from the prior, decoded and mapped."
-        prior, out = _learnt(self.prior), [torch.empty(0, self.spec.c_in, self.spec.seq_len, device=self.device)]
+        "Tokens of anchors, of which the prior draws some anew; decoded, warped and mapped."
+        out = [torch.empty(0, self.spec.c_in, self.spec.seq_len, device=self.device)]
         for chunk in ids.split(self.chunk_rows) if len(ids) else ():
-            x_gen = self.tokenizer.decode(prior.sample_tokens(chunk, generator=generator, **sampling))
+            x_gen = self.decoded(chunk, generator, redraw, **sampling)
             out.append(self._mapped(x_gen, chunk, generator) if mapped else x_gen)
         return torch.cat(out)
+
+    def decoded(self, ids, generator, redraw=None, **sampling): # As in `sample`; all at once, before the mapper
+        "Series of one chunk, before the mapper."
+        anchors, prior = self.anchors, _learnt(self.prior)
+        if redraw is None: redraw = 1. if anchors is None else anchors.max_redraw
+        if anchors is None or redraw == 1:
+            return self.tokenizer.decode(prior.sample_tokens(ids, generator=generator, **sampling))
+        tokens = anchors.draw(ids, generator)
+        if redraw: tokens = prior.redraw_tokens(tokens, ids, redraw, generator, **sampling)
+        return smooth_warp(self.tokenizer.decode(tokens), anchors.strength, self.mean, generator)
 
     @torch.no_grad()
     def map(self,

@@ -81,17 +81,21 @@ def confidence_order(
 
 def decode_masked(
     logits_of:Callable[[Tensor, Tensor], Tensor], # (tokens [bs, n], positions [bs, m]) -> logits of these [bs, m, K]
-    tokens:Tensor, # All masked [bs, n_tokens]: what stands where nothing has settled
-    n_steps:int, # Decoding steps; no more than there are tokens are taken
+    tokens:Tensor, # Token ids, with the mask id where masked [bs, n_tokens]
+    mask_id:int, # What stands where nothing has settled
+    n_steps:int, # Decoding steps; no more than a row has masked tokens are taken
     choice_temp:float, # Temperature of the confidence's noise, which falls to 0 at the last step; inf is random order
     generator:torch.Generator=None # Source of randomness on the tokens' device
-) -> Tensor: # Token ids [bs, n_tokens], nothing masked is left
+) -> Tensor: # Token ids [bs, n_tokens], nothing masked is left; what was not masked stays
     """Draw all masked tokens at each step, and let the most confident of them settle; these are never drawn again.
 
-    In random order only those that settle are drawn, as nothing depends on the others."""
-    n_tokens, in_random_order = tokens.shape[1], math.isinf(choice_temp)
+    In random order only those that settle are drawn, as nothing depends on the others. Rows with fewer masked tokens
+    than others are done earlier."""
+    in_random_order = math.isinf(choice_temp)
+    u = torch.rand(tokens.shape, device=tokens.device, generator=generator)
+    n_tokens = int((tokens == mask_id).sum(-1).amax()) if len(tokens) else 0
+    masked = (u + (tokens != mask_id)).argsort(-1)[:, :n_tokens]         # positions, shuffled, the masked ones first
     n_steps = min(n_steps, n_tokens)
-    masked = torch.rand(tokens.shape, device=tokens.device, generator=generator).argsort(-1)  # positions, shuffled
     for step in range(n_steps):
         n_settled = masked.shape[1] - n_masked(step, n_steps, n_tokens)
         if n_settled == 0: continue
@@ -102,6 +106,8 @@ def decode_masked(
             confidence = probs.gather(-1, drawn.unsqueeze(-1)).squeeze(-1).log()
             order = confidence_order(confidence, choice_temp * (1 - (step + 1) / n_steps), generator)
             masked, drawn = masked.gather(-1, order), drawn.gather(-1, order)
-        tokens = tokens.scatter(-1, masked[:, :n_settled], drawn[:, :n_settled])
+        settling = masked[:, :n_settled]
+        before = tokens.gather(-1, settling)
+        tokens = tokens.scatter(-1, settling, torch.where(before == mask_id, drawn[:, :n_settled], before))
         masked = masked[:, n_settled:]
     return tokens

@@ -223,14 +223,32 @@ class MaskedPrior(ConfigModule):
         n_steps:dict|int|None=None, # Decoding steps, as in `sample_tokens`
         choice_temp:dict|float|None=None, # Temperature of the confidence's noise, as in `sample_tokens`
         cfg_scale:float=1., # Guidance scale, see `guided_logits`
-        generator:torch.Generator=None # Source of randomness on the model's device
+        generator:torch.Generator=None, # Source of randomness on the model's device
+        tokens:Tensor=None # Token ids with `mask_id` where they are drawn [bs, n_tokens]; all are by default
     ) -> Tensor: # Token ids [bs, n_tokens]
-        "Sample the tokens of one band by iterative decoding."
+        "Sample the tokens of one band by iterative decoding: all of them, or those that are masked."
         steps = positive_int(_by_band('n_steps', n_steps, self.n_steps)[band], f"n_steps['{band}']", 'MaskedPrior')
         temp = _by_band('choice_temp', choice_temp, self.choice_temp)[band]
         logits_of = partial(self.guided_logits, band, y=y, lf=lf, cfg_scale=cfg_scale)
-        masked = torch.full((len(y), self.n_tokens[band]), self.mask_id[band], device=y.device)
-        return decode_masked(logits_of, masked, steps, temp, generator)
+        if tokens is None: tokens = torch.full((len(y), self.n_tokens[band]), self.mask_id[band], device=y.device)
+        return decode_masked(logits_of, tokens, self.mask_id[band], steps, temp, generator)
+
+    @torch.no_grad()
+    def redraw_tokens(self,
+        tokens:dict, # {band: token ids [bs, n_tokens]} of series
+        y:Tensor, # Their class ids [bs]
+        max_share:float, # Largest share of a row's LF tokens to draw anew, 0..1; each row's is uniform below it
+        generator:torch.Generator=None, # Source of randomness on the model's device
+        **sampling # n_steps, choice_temp and cfg_scale of `sample_tokens`
+    ) -> dict: # {band: token ids [bs, n_tokens]}
+        "Draw some tokens of series anew: LF tokens at random places, and the HF tokens over them."
+        lf, hf = tokens['lf'], tokens['hf']
+        u = torch.rand(len(lf), 1, device=lf.device, generator=generator)
+        order = torch.rand(lf.shape, device=lf.device, generator=generator).argsort(-1).argsort(-1)
+        masked = order < (u * max_share * lf.shape[1]).round()
+        lf = self.sample_band('lf', y, tokens=lf.masked_fill(masked, self.mask_id['lf']), generator=generator, **sampling)
+        hf = hf.masked_fill(masked[:, self.priors['hf'].lf_index], self.mask_id['hf'])
+        return dict(lf=lf, hf=self.sample_band('hf', y, lf, tokens=hf, generator=generator, **sampling))
 
     @torch.no_grad()
     def set_used(self,

@@ -81,7 +81,7 @@ class PriorLearner(StageLearner):
         **kwargs # bs, min_steps, device, and what fastai's Learner takes
     ):
         data, valid, device = stage_data(dls)
-        spec, self.tokenizer = data.spec, tokenizer.eval()
+        self.data, spec, self.tokenizer = data, data.spec, tokenizer.eval()
         if model is None:
             model = MaskedPrior(spec.c_in, spec.n_classes, spec.seq_len, preset, grid=tokenizer.grid,
                                 codebook_size=tokenizer.codebook_size,

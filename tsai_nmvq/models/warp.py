@@ -1,0 +1,42 @@
+"""Smooth random warps of time and magnitude: what keeps a series' class and makes it new."""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ['smooth_warp']
+
+TIME_KNOTS, MAGNITUDE_KNOTS = 5, 3  # random numbers a series, between which curves are smooth
+MAGNITUDE = 2.5                     # deviation of the magnitude's factor over that of time
+
+
+def smooth_warp(
+    x:Tensor, # Series [n, c_in, seq_len]
+    strength:float, # Deviation of a step's place over the length of the series; 0 changes nothing
+    centre:Tensor|float=0., # What magnitudes are relative to, broadcast over series, such as means [c_in, 1]
+    generator:torch.Generator=None # Source of randomness on the device of x
+) -> Tensor: # [n, c_in, seq_len]
+    """Move each step along time by a smooth curve that keeps order and both ends, and scale channels by another.
+
+    Channels share the curve of time. [after arXiv 1706.00527, with cubic curves]"""
+    if not strength: return x
+    n, c_in, seq_len = x.shape
+    t = torch.linspace(0, 1, seq_len, device=x.device)
+    pinned = (math.pi * t).sin().clamp_min(0).sqrt()                     # both ends stay where they are
+    moved = t + strength * pinned * _smooth_noise(n, 1, seq_len, TIME_KNOTS, x, generator)
+    x = _at(x, moved.clamp(0, 1).cummax(-1).values * (seq_len - 1))
+    factor = 1 + MAGNITUDE * strength * _smooth_noise(n, c_in, seq_len, MAGNITUDE_KNOTS, x, generator)
+    return centre + (x - centre) * factor
+
+
+def _smooth_noise(n, channels, seq_len, knots, like, generator): # [n, channels, seq_len], deviation about 1
+    noise = torch.randn(n, channels, 1, knots, device=like.device, generator=generator)
+    return F.interpolate(noise, size=(1, seq_len), mode='bicubic', align_corners=True).squeeze(2).to(like.dtype)
+
+
+def _at(x, places): # x [n, c_in, seq_len] between steps, at places [n, 1, seq_len] in 0..seq_len - 1
+    before = places.floor().long().clamp_max(x.shape[-1] - 2)
+    share = (places - before).to(x.dtype)
+    before = before.expand_as(x)
+    return torch.lerp(x.gather(-1, before), x.gather(-1, before + 1), share.expand_as(x))

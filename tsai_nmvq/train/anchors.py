@@ -1,0 +1,97 @@
+"""How far samples are warped: as far from the training series as these are from each other."""
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..anchors import Anchors
+from ..data.intake import SeriesData
+from ..metrics.distance import nearest_distance
+from ..models.warp import smooth_warp
+from ..rng import generator_on
+from ..sampler import Sampler
+from .latents import class_ids, nearest_tokens, training_latents
+
+__all__ = ['fit_anchors', 'anchors_of']
+
+MAX_ANCHORS = 10_000            # rows of the training split that are kept
+COMPARED = 512, 4096            # samples, and training series that they are compared with, at most
+STRENGTHS = 1e-4, 0.2           # searched
+SEARCH_STEPS = 12               # halvings of the logarithm: strength to within 0.2 %
+NEWNESS = 0.9, 1.               # of the distance that fresh series have (fidelity_log.md, "Anchors")
+
+
+@torch.no_grad()
+def fit_anchors(
+    sampler:Sampler, # With tokenizer and prior
+    data:SeriesData, # The training split
+    seed:int=0 # Seed of all draws
+) -> Anchors:
+    """Tokens of the training split, and the strength of the warp that makes samples of them new.
+
+    Training series stand so far from the nearest of the others: there fresh series are expected. Samples are made to
+    stand as far as what the prior makes of nothing, but within `NEWNESS` of that distance. [ours]"""
+    anchors = anchors_of(sampler, data, seed)
+    x, sampler = _standardised(sampler, data, seed), _with_anchors(sampler, anchors)
+    n = min(len(x), COMPARED[0])
+    ids = anchors.ids[torch.as_tensor(np.random.default_rng(seed).integers(len(anchors), size=n))]
+    standardised = sampler.tokenizer.standardizer
+    def distance(x_gen): return float(nearest_distance(standardised(x_gen).flatten(1), x).mean())
+    alone = distance(sampler.sample(ids, generator_on(sampler.device, seed), mapped=False, redraw=1.))
+    fresh = float(_nearest_other(x[:n], x).mean())
+    least, most = NEWNESS
+    goal = min(max(alone, least * fresh), most * fresh)
+    plain = sampler.sample(ids, generator_on(sampler.device, seed), mapped=False)
+    def warped_distance(strength): # the same curves at every strength
+        return distance(smooth_warp(plain, strength, sampler.mean, generator_on(sampler.device, seed)))
+    return replace(anchors, strength=_bisect(warped_distance, goal))
+
+
+@torch.no_grad()
+def anchors_of(
+    sampler:Sampler, # With tokenizer and prior
+    data:SeriesData, # The training split
+    seed:int=0, # Seed of the choice, where there are too many series
+    **settings # strength and max_redraw of `Anchors`
+) -> Anchors:
+    "Tokens of the training split; of more than `MAX_ANCHORS` series a part, with some of every class."
+    y = class_ids(data, sampler.spec, sampler.prior.null_class)
+    if len(data) > MAX_ANCHORS:
+        rows = _part_of_each_class(y.numpy(), MAX_ANCHORS, seed)
+        data, y = data.subset(rows), y[rows]
+    tokens = nearest_tokens(sampler.tokenizer, training_latents(sampler.tokenizer, data))
+    return Anchors.of(tokens, y.to(sampler.device), **settings)
+
+
+def _with_anchors(sampler, anchors):
+    return Sampler(sampler.spec, sampler.device, sampler.tokenizer, sampler.prior, anchors=anchors)
+
+
+def _part_of_each_class(ids, n, seed): # -> rows, sorted: about the same share of each class, at least one
+    order = np.random.default_rng(seed).permutation(len(ids))
+    order = order[np.argsort(ids[order], kind='stable')]
+    first = order[np.unique(ids[order], return_index=True)[1]]
+    return np.union1d(order[np.linspace(0, len(ids) - 1, n).astype(int)], first)
+
+
+def _standardised(sampler, data, seed): # -> rows of some training series, on the device
+    rows = np.random.default_rng(seed).permutation(len(data))[:COMPARED[1]]
+    x = data.series(np.sort(rows)).to(sampler.device)
+    x = x[torch.as_tensor(np.random.default_rng(seed).permutation(len(x)), device=x.device)]
+    return sampler.tokenizer.standardizer(x).flatten(1)
+
+
+def _nearest_other(x:Tensor, others:Tensor) -> Tensor: # the first rows of others -> distance to the nearest other [n]
+    d = torch.cdist(x, others)
+    d.fill_diagonal_(torch.inf)
+    return d.amin(1)
+
+
+def _bisect(distance, goal): # -> strength at which the distance reaches the goal; 0 where it is there already
+    if distance(0.) >= goal: return 0.
+    low, high = STRENGTHS
+    for _ in range(SEARCH_STEPS):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if distance(middle) < goal else (low, middle)
+    return (low * high) ** 0.5
