@@ -30,8 +30,8 @@ def test_a_set_that_has_lost_its_classes_scores_by_chance_and_is_not_agreed_with
 def test_sets_are_what_the_stages_make(gen, data):
     X, y, (train, _) = data
     sets = class_sets(gen, LabelledSeries(X[train], y[train]), seed=3)
-    assert list(sets) == ['real', 'reconstructed', 'LF real, HF sampled', 'before mapper', 'after mapper',
-                          'ten times as many']
+    assert list(sets) == ['real', 'reconstructed', 'LF real, HF sampled', 'prior alone', 'before mapper',
+                          'after mapper', 'ten times as many']
     assert np.array_equal(sets['reconstructed'].x, gen.sampler.reconstruct(X[train]))
     assert np.array_equal(sets['before mapper'].x, gen.sample(50, seed=3, mapped=False)[0])
     assert len(sets['ten times as many'].x) == 500

@@ -172,7 +172,7 @@ SIZES = pytest.mark.parametrize('n_steps, n_tokens', [(1, 1), (1, 9), (3, 9), (9
 @SIZES
 def test_decoding_follows_the_schedule_and_nothing_masked_is_left(n_steps, n_tokens, choice_temp):
     logits = Logits(n_tokens)
-    out = decode_masked(logits, all_masked(5, n_tokens), n_steps, choice_temp, seeded())
+    out = decode_masked(logits, all_masked(5, n_tokens), MASK, n_steps, choice_temp, seeded())
     states = [tokens for tokens, _ in logits.calls] + [out]
     assert [set((t == MASK).sum(1).tolist()) for t in states] == [{n} for n in counts_of(n_steps, n_tokens)]
     assert out.shape == (5, n_tokens) and out.dtype == torch.int64 and 0 <= out.min() and out.max() < K
@@ -182,7 +182,7 @@ def test_decoding_follows_the_schedule_and_nothing_masked_is_left(n_steps, n_tok
 @SIZES
 def test_settled_tokens_never_change(n_steps, n_tokens, choice_temp):
     logits = Logits(n_tokens)
-    out = decode_masked(logits, all_masked(5, n_tokens), n_steps, choice_temp, seeded())
+    out = decode_masked(logits, all_masked(5, n_tokens), MASK, n_steps, choice_temp, seeded())
     states = [tokens for tokens, _ in logits.calls] + [out]
     for before, after in zip(states, states[1:]):
         settled = before != MASK
@@ -192,7 +192,7 @@ def test_settled_tokens_never_change(n_steps, n_tokens, choice_temp):
 @SIZES
 def test_in_random_order_only_the_positions_that_settle_are_asked_for(n_steps, n_tokens):
     logits = Logits(n_tokens)
-    out = decode_masked(logits, all_masked(5, n_tokens), n_steps, math.inf, seeded())
+    out = decode_masked(logits, all_masked(5, n_tokens), MASK, n_steps, math.inf, seeded())
     states = [tokens for tokens, _ in logits.calls] + [out]
     for before, after, (_, positions) in zip(states, states[1:], logits.calls):
         settling = (before == MASK) & (after != MASK)
@@ -206,14 +206,14 @@ def test_in_random_order_only_the_positions_that_settle_are_asked_for(n_steps, n
 @SIZES
 def test_by_confidence_all_masked_positions_are_asked_for(n_steps, n_tokens, choice_temp):
     logits = Logits(n_tokens)
-    decode_masked(logits, all_masked(5, n_tokens), n_steps, choice_temp, seeded())
+    decode_masked(logits, all_masked(5, n_tokens), MASK, n_steps, choice_temp, seeded())
     for tokens, positions in logits.calls:
         assert torch.equal(torch.zeros_like(tokens, dtype=torch.bool).scatter(1, positions, True), tokens == MASK)
 
 
 def test_random_order_is_another_in_each_row_and_takes_all_positions_alike():
     logits = Logits(6)
-    decode_masked(logits, all_masked(6000, 6), 6, math.inf, seeded())
+    decode_masked(logits, all_masked(6000, 6), MASK, 6, math.inf, seeded())
     first = torch.bincount(logits.calls[0][1][:, 0], minlength=6)
     assert chisquare(first.numpy()).pvalue > P_LEAST
 
@@ -224,7 +224,7 @@ def test_without_noise_the_surest_positions_settle_first():
     def logits_of(tokens, positions):
         calls.append(tokens)
         return torch.where(torch.arange(K) < n_ids[positions].unsqueeze(-1), 0., -math.inf)
-    out = decode_masked(logits_of, all_masked(50, 4), 4, 0., seeded())
+    out = decode_masked(logits_of, all_masked(50, 4), MASK, 4, 0., seeded())
     for before, after in zip(calls, [*calls[1:], out]):
         orders.append(((before == MASK) & (after != MASK)).nonzero()[:, 1])
     assert [set(positions.tolist()) for positions in orders] == [{1}, {3}, {0}, {2}]
@@ -236,14 +236,14 @@ def test_noise_of_the_confidence_falls_evenly_to_zero(monkeypatch):
         temps.append(choice_temp)
         return confidence_order(confidence, choice_temp, generator)
     monkeypatch.setattr(decoding, 'confidence_order', watched)
-    decode_masked(Logits(9), all_masked(2, 9), 4, 8.)
+    decode_masked(Logits(9), all_masked(2, 9), MASK, 4, 8.)
     assert temps == pytest.approx([6, 4, 2, 0])
 
 
 @TEMPS
 def test_one_step_draws_every_token_from_its_logits(choice_temp):
     logits = Logits(3, weight=1.)
-    out = decode_masked(logits, all_masked(N_DRAWS, 3), 1, choice_temp, seeded())
+    out = decode_masked(logits, all_masked(N_DRAWS, 3), MASK, 1, choice_temp, seeded())
     p = (logits.by_position + 3 * logits.by_token[MASK]).softmax(-1).double()
     for position in range(3):
         expected = N_DRAWS * (p[position] / p[position].sum()).numpy()
@@ -254,13 +254,42 @@ def test_one_step_draws_every_token_from_its_logits(choice_temp):
 def test_ids_of_probability_zero_are_never_decoded(choice_temp):
     logits = torch.zeros(K).index_fill(0, torch.tensor([1, 6]), -math.inf)
     def logits_of(tokens, positions): return logits.expand(*positions.shape, K)
-    out = decode_masked(logits_of, all_masked(300, 9), 4, choice_temp, seeded())
+    out = decode_masked(logits_of, all_masked(300, 9), MASK, 4, choice_temp, seeded())
     assert set(out.unique().tolist()) == {0, 2, 3, 4, 5}
 
 
 @TEMPS
 def test_decoding_comes_from_its_generator_and_leaves_its_input(choice_temp):
     masked, state = all_masked(20, 9), torch.get_rng_state()
-    a, b, c = (decode_masked(Logits(9), masked, 4, choice_temp, seeded(seed)) for seed in (1, 1, 2))
+    a, b, c = (decode_masked(Logits(9), masked, MASK, 4, choice_temp, seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c) and torch.equal(torch.get_rng_state(), state)
     assert (masked == MASK).all()
+
+
+# Some tokens masked
+
+@TEMPS
+def test_what_is_not_masked_stays_and_is_seen_by_every_pass(choice_temp):
+    known = torch.randint(K, (200, 9), generator=seeded(5))
+    masked = torch.rand(200, 9, generator=seeded(6)) < torch.linspace(0, 1, 200)[:, None]  # 0 to 9 a row
+    logits = Logits(9)
+    out = decode_masked(logits, known.masked_fill(masked, MASK), MASK, 4, choice_temp, seeded())
+    assert torch.equal(out[~masked], known[~masked]) and (out != MASK).all()
+    for tokens, _ in logits.calls: assert torch.equal(tokens[~masked], known[~masked])
+
+
+@TEMPS
+def test_masked_tokens_are_drawn_given_the_known_ones(choice_temp):
+    known, masked = torch.full((N_DRAWS, 3), 2), torch.tensor([False, True, False])
+    logits = Logits(3, weight=1.)
+    out = decode_masked(logits, known.masked_fill(masked, MASK), MASK, 4, choice_temp, seeded())
+    p = (logits.by_position[1] + logits.by_token[[2, MASK, 2]].sum(0)).softmax(-1).double()
+    expected = N_DRAWS * (p / p.sum()).numpy()
+    assert chisquare(frequencies(out[:, 1], K), expected).pvalue > P_LEAST
+
+
+@TEMPS
+def test_where_nothing_is_masked_nothing_is_asked_for(choice_temp):
+    logits, known = Logits(4), torch.zeros(5, 4, dtype=torch.long)
+    assert torch.equal(decode_masked(logits, known, MASK, 4, choice_temp, seeded()), known) and not logits.calls
+    assert decode_masked(logits, known[:0], MASK, 4, choice_temp, seeded()).shape == (0, 4)

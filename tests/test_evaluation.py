@@ -4,6 +4,7 @@ import pytest
 import torch
 from stages import fit, quick_classifiers
 
+from tsai_nmvq.metrics.classifier import tstr
 from tsai_nmvq.metrics.frechet import fid
 from tsai_nmvq.metrics.rocket import RocketFeatures
 
@@ -12,17 +13,19 @@ def test_evaluate_scores_before_and_after_beside_the_floor(data, gen, monkeypatc
     quick_classifiers(monkeypatch)
     X, y, (train, test) = data
     table = gen.evaluate(*data, n_draws=2, seed=5)
-    assert table.index.tolist() == ['real (train)', 'reconstructed', 'before mapper', 'after mapper']
+    assert table.index.tolist() == ['real (train)', 'reconstructed', 'prior alone', 'before mapper', 'after mapper']
     assert table.columns.tolist() == ['FID', 'cFID', 'IS', 'TSTR', 'sharpness', 'novelty']
     features = RocketFeatures.fit(X[train], seed=5)
     assert table.FID['real (train)'] == pytest.approx(fid(X[test], X[train], features), rel=1e-4)
     reconstructed = gen.tokenizer.decode(gen.tokenizer.encode(torch.as_tensor(X[train]))).detach()
     assert table.FID['reconstructed'] == pytest.approx(fid(X[test], reconstructed, features), rel=1e-4)
-    for name, mapped in (('before mapper', False), ('after mapper', True)):
-        draws = [fid(X[test], gen.sample(50, seed=5 + i, mapped=mapped)[0], features) for i in range(2)]
+    for name, how in {'prior alone': dict(mapped=False, redraw=1.), 'before mapper': dict(mapped=False),
+                      'after mapper': {}}.items():
+        draws = [fid(X[test], gen.sample(50, seed=5 + i, **how)[0], features) for i in range(2)]
         assert table.FID[name] == pytest.approx(np.mean(draws), rel=1e-4)
-    assert table.drop(columns=['novelty', 'TSTR']).notna().all(None) and table.TSTR.drop('reconstructed').notna().all()
-    assert table.IS.between(1, 2.001).all() and table.TSTR.dropna().between(0, 1).all()
+    assert table.drop(columns='novelty').notna().all(None)
+    assert table.IS.between(1, 2.001).all() and table.TSTR.between(0, 1).all()
+    assert table.TSTR['reconstructed'] == tstr(reconstructed, y[train], X[test], y[test], seed=5)
 
 
 def test_evaluate_without_tstr_or_labels_leaves_columns_out(data, gen, monkeypatch):

@@ -35,6 +35,7 @@ from tsai_nmvq.models.mapper import NeuralMapper
 from tsai_nmvq.presets import SCHEDULES, STAGE_PRESETS, StageSchedule
 from tsai_nmvq.rng import isolated_rng
 from tsai_nmvq.sampler import MapperUse
+from tsai_nmvq.train.anchors import starting_from
 from tsai_nmvq.train.mapper import MapperLearner
 from tsai_nmvq.train.prior import PriorLearner
 from tsai_nmvq.train.tokenizer import TokenizerLearner
@@ -335,7 +336,7 @@ def test_with_a_model_it_is_used_in_all_classes(harmed):
     assert other.mapper is mapper and not mapper.training and other.tau is None
     assert other.mapper_use == MapperUse() and 'was given' in repr(other.report())
     y, rng = torch.tensor([0, 1]), torch.Generator().manual_seed(3)
-    with torch.no_grad(): expected = mapper(harmed.tokenizer.decode(harmed.prior.sample_tokens(y, generator=rng)), rng)
+    with torch.no_grad(): expected = mapper(harmed.sampler.decoded(y, rng), rng)
     assert (other.sample(2, ['1', '2'], seed=3)[0] == expected.numpy()).all()
 
 
@@ -346,7 +347,7 @@ def test_with_a_learner_come_its_tau_and_its_selection(harmed, tmp_path):
     other = assert_left_alone(harmed, lambda gen: gen.with_mapper(learn))
     assert other.mapper is learn.model and not other.mapper.training
     assert other.tau == learn.tau and other.tau in (0.3, 7.) and other.tau_table is learn.tau_table
-    expected = generator.select_mapper(other.sampler, learn.data, learn.holdout)
+    expected = generator.select_mapper(starting_from(other.sampler, learn.data), learn.data, learn.holdout)
     assert len(learn.holdout) == 10 and other.mapper_selection.table.equals(expected.table)
     assert other.mapper_use == expected.use_for(other.spec)
     assert_same_generator(NMVQGenerator.load(other.save(tmp_path/'other.nmvq')), other)

@@ -21,6 +21,7 @@ from tsai_nmvq.mapper_selection import (
 )
 from tsai_nmvq.metrics.distance import is_nearer
 from tsai_nmvq.metrics.frechet import fid
+from tsai_nmvq.metrics.judges import RocketRidge
 from tsai_nmvq.metrics.rocket import RocketFeatures
 from tsai_nmvq.report import MapperReport
 from tsai_nmvq.sampler import MapperUse
@@ -137,6 +138,28 @@ def test_learnt_series_are_looked_at_where_few_are_held_out_and_at_equal_n(serie
     assert MapperSelection.from_dict(json.loads(json.dumps(found.to_dict()))).table.equals(few)
 
 
+@pytest.mark.parametrize('FID_after, gain, evidence', [
+    (0.5, -0.05, 'holdout'), (0.5, -0.15, 'none'), (0.99, 0.15, 'classes'), (1.02, 0.15, 'classes'),
+    (1.05, 0.15, 'none'), (0.99, 0.05, 'none'), (0.99, np.nan, 'none'), (0.5, np.nan, 'holdout')])
+def test_classes_count_where_they_change_by_more_than_chance(FID_after, gain, evidence): # chance is 0.1 here
+    accuracies = dict(accuracy_before=0.6, accuracy_after=0.6 + gain, accuracy_chance=0.05)
+    found = MapperSelection.from_table(table(['all'], holdout=100, FID_after=FID_after, **accuracies))
+    assert found.evidence == evidence and found.use_mapper == (evidence != 'none')
+    assert any('used for the classes' in w for w in warnings(found)) == (evidence == 'classes')
+    assert any('harder to tell, by 15 points' in w for w in warnings(found)) == (gain == -0.15)
+
+
+def test_accuracies_are_those_of_classifiers_of_the_samples(series):
+    holdout, y_holdout, x, y = series
+    mixed = x[np.random.default_rng(0).permutation(len(x))]              # samples of the wrong class
+    found = select(series, mixed, x).table.loc['all']
+    right = [RocketRidge.fit(made, y).predict(holdout) == y_holdout for made in (mixed, x)]
+    assert (found.accuracy_before, found.accuracy_after) == tuple(hits.mean() for hits in right)
+    assert found.accuracy_chance == pytest.approx(((right[0] != right[1]).sum()) ** 0.5 / 100)
+    assert found.accuracy_after > found.accuracy_before + 0.2
+    assert 'accuracy_before' not in select(series, mixed, x, labels=False).table
+
+
 def test_a_class_that_is_harmed_is_skipped_alone(series):
     x, y = series[2:]
     first = torch.as_tensor(y == '1')[:, None, None]
@@ -153,12 +176,13 @@ def test_a_class_goes_by_the_whole_unless_it_is_worse_by_more_than_chance(harm, 
 
 def test_blur_is_said(series):
     blurred = torch.nn.functional.avg_pool1d(series[2], 15, 1, 7)
-    found = select(series, noisy(series[2]), blurred)
+    found = select(series, noisy(series[2]), blurred, labels=False)      # blurred classes are harder to tell
     assert found.use_mapper and any('blurred' in w for w in warnings(found))
     assert found.table.sharpness_after['all'] < 0.7
 
 
-def test_a_class_with_few_series_goes_by_the_whole(series):
+def test_a_class_with_few_series_goes_by_the_whole(series, monkeypatch):
+    monkeypatch.setattr(mapper_selection, 'STANDARD_ERRORS', np.inf)     # of both classes together nothing is asked
     holdout, y_holdout, x, y = series
     few = np.flatnonzero(y_holdout == '2')[:MIN_CLASS_HOLDOUT - 1]
     keep = np.concatenate([np.flatnonzero(y_holdout == '1'), few])

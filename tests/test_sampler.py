@@ -1,4 +1,5 @@
 """Class ids to series: decoded, mapped where the mapper is used, some at a time; and series to their like."""
+import copy
 import dataclasses
 
 import numpy as np
@@ -8,6 +9,7 @@ from stages import with_selection
 
 from tsai_nmvq import sampler
 from tsai_nmvq.generator import NMVQGenerator
+from tsai_nmvq.models.warp import smooth_warp
 from tsai_nmvq.sampler import MapperUse, Sampler
 
 # Class ids
@@ -31,19 +33,48 @@ def test_class_ids_that_do_not_exist_are_refused(gen, yb): # id 2 is the null cl
 
 # Samples
 
-def test_unmapped_samples_are_decoded_tokens_and_mapped_ones_map_these(gen):
+def test_the_prior_alone_decodes_what_it_draws_and_mapped_samples_map_these(gen):
     gen = with_selection(gen, [2., 2, 2], [1., 1, 1]) # the mapper is used
     y, rng = torch.tensor([0, 1, 1]), torch.Generator().manual_seed(3)
     with torch.no_grad():
         x = gen.tokenizer.decode(gen.prior.sample_tokens(y, generator=rng))
         x_map = gen.mapper(x, rng)
-    before, after = (gen.sample(3, y=['1', '2', '2'], seed=3, mapped=mapped)[0] for mapped in (False, True))
+    def sample(mapped): return gen.sample(3, y=['1', '2', '2'], seed=3, mapped=mapped, redraw=1)[0]
+    before, after = sample(False), sample(True)
     assert (before == x.numpy()).all() and (after == x_map.numpy()).all() and (before != after).any()
 
 
+def test_samples_of_anchors_are_their_decoded_tokens_warped(gen):
+    gen = copy.copy(gen)
+    gen.anchors = dataclasses.replace(gen.anchors, strength=0.03)
+    y, rng = torch.tensor([0, 1, 1]), torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        tokens = gen.anchors.draw(y, rng)
+        mean = torch.tensor(gen.spec.mean)[:, None]
+        x = smooth_warp(gen.tokenizer.decode(tokens), gen.anchors.strength, mean, rng)
+    made = gen.sample(3, y=['1', '2', '2'], seed=3, mapped=False, redraw=0)[0]
+    assert np.array_equal(made, x.numpy())
+
+
+@pytest.mark.parametrize('redraw', [-0.1, 1.5])
+def test_a_share_that_is_none_is_refused(gen, redraw):
+    with pytest.raises(ValueError, match='expected a share of tokens'): gen.sample(2, redraw=redraw)
+
+
+def test_the_more_is_drawn_anew_the_fewer_samples_are_of_an_anchor(gen, monkeypatch):
+    monkeypatch.setattr(sampler, 'smooth_warp', lambda x, *_: x)
+    with torch.no_grad(): known = gen.tokenizer.decode(gen.anchors.tokens).numpy().round(3)
+    known = {x.tobytes() for x in known}
+    shares = []
+    for redraw in (0., 0.3, 1.):
+        made = gen.sample(60, seed=0, mapped=False, redraw=redraw)[0].round(3)
+        shares.append(np.mean([x.tobytes() in known for x in made]))
+    assert shares[0] == 1 and shares[0] > shares[1] > shares[2]
+
+
 def test_settings_of_sampling_are_passed_on(gen): # guidance scale 0 is unconditional
-    a, b = (gen.sample(20, y=y, seed=0, cfg_scale=0.)[0] for y in ('1', '2'))
-    c, d = (gen.sample(20, y=y, seed=0)[0] for y in ('1', '2'))
+    a, b = (gen.sample(20, y=y, seed=0, redraw=1., cfg_scale=0.)[0] for y in ('1', '2'))
+    c, d = (gen.sample(20, y=y, seed=0, redraw=1.)[0] for y in ('1', '2'))
     assert (a == b).all() and (c != d).any()
 
 

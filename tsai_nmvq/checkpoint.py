@@ -142,7 +142,8 @@ def _anchor_tensors(anchors): # ids are small: half the size of int64
 def _read_anchors(settings, tensors, device):
     if settings is None: return None
     rows = {name: tensors[f'anchors.{name}'].long().to(device) for name in (*BANDS, 'ids')}
-    return Anchors({band: rows[band] for band in BANDS}, rows['ids'], **{name: settings[name] for name in ANCHOR_SETTINGS})
+    settings = {name: settings[name] for name in ANCHOR_SETTINGS}
+    return Anchors({band: rows[band] for band in BANDS}, rows['ids'], **settings)
 
 
 # Older formats

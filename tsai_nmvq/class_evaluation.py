@@ -44,7 +44,7 @@ def class_scores(
     """Train on each stage's series, test on real: TRTR, TRecTR, TSTR before and after the mapper, of ten times as many.
 
     A classifier that learnt from reconstructions (TRecTR) is the ceiling of everything sampled from those tokens. What
-    'LF real, HF sampled' has under it HF's prior loses, what 'before mapper' has under that LF's. [arXiv 1706.02633]"""
+    'LF real, HF sampled' has under it HF's prior loses, what 'prior alone' has under that LF's. [arXiv 1706.02633]"""
     if not gen.spec.vocab: raise ValueError("class_scores needs classes: fit the generator with y")
     y = gen.spec.to_labels(gen.spec.to_ids(y)) # as samples have them
     train, test = split_series(X, y, splits)
@@ -61,6 +61,7 @@ def class_sets(
     ids, generator = torch.as_tensor(gen.spec.to_ids(train.y), device=gen.device), generator_on(gen.device, seed)
     sets = {'real': train, 'reconstructed': LabelledSeries(sampler.reconstruct(train.x), train.y),
             'LF real, HF sampled': LabelledSeries(sampler.resample_hf(train.x, ids, generator), train.y),
+            'prior alone': LabelledSeries(*gen.sample(n, seed=seed, mapped=False, redraw=1.)),
             'before mapper': LabelledSeries(*gen.sample(n, seed=seed, mapped=False))}
     if gen.mapper is not None: sets['after mapper'] = LabelledSeries(*gen.sample(n, seed=seed))
     sets['ten times as many'] = LabelledSeries(*gen.sample(min(TIMES * n, MAX_SAMPLES), seed=seed))

@@ -13,7 +13,7 @@ from .metrics.frechet import conditional_fid, fid
 from .metrics.rocket import RocketFeatures
 from .metrics.statistics import STATISTICS, sharpness
 
-__all__ = ['LabelledSeries', 'split_series', 'score_table']
+__all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'score_table']
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,15 @@ def split_series(
         raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more "
                          "in each")
     return [LabelledSeries(np.asarray(X[rows]), None if y is None else np.asarray(y)[rows]) for rows in parts]
+
+
+def sample_variants(
+    sampler # `Sampler`
+) -> dict: # {name of the samples there are: keyword arguments of `NMVQGenerator.sample`}
+    "What a generator's samples are compared with themselves by."
+    variants:dict = {'prior alone': dict(mapped=False, redraw=1.)} if sampler.anchors else {}
+    variants['before mapper'] = dict(mapped=False)
+    return variants | ({'after mapper': {}} if sampler.mapper else {})
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ def score_table(
     features = RocketFeatures.fit(train.x, seed=seed)
     judge = Judge(test, features, features(test.x), classifier, with_tstr, with_statistics, seed)
     rows = {'real (train)': judge.scores(train, trtr),
-            'reconstructed': judge.scores(LabelledSeries(reconstruct(train.x), train.y))}
+            'reconstructed': judge.scores(LabelledSeries(reconstruct(train.x), train.y), tstr)}
     latest:dict = {}
     for name, sampler in samplers.items():
         if sampler is not None: latest = _mean_scores(judge, train, sampler, n_draws)

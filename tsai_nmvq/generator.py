@@ -12,18 +12,18 @@ from .anchors import Anchors
 from .checkpoint import Checkpoint, read_checkpoint, resume_checkpoint, write_checkpoint
 from .data.intake import SeriesData, split_rows
 from .data.spec import SeriesSpec
-from .evaluation import LabelledSeries, score_table, split_series
+from .evaluation import LabelledSeries, sample_variants, score_table, split_series
 from .mapper_selection import MapperSelection, select_mapper
 from .metrics.rocket import RocketFeatures
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
-from .plots import plot_sets
+from .plots import SHOWN_SERIES, plot_sets
 from .presets import STAGES, preset_of, stage_overrides, stage_schedule
 from .report import MapperReport, in_one_line
 from .rng import generator_on
 from .sampler import MapperUse, Sampler
-from .train.anchors import fit_anchors
+from .train.anchors import fit_anchors, starting_from
 from .train.fit import FitOptions, fit_stage
 from .train.latents import device_of
 from .train.mapper import MapperLearner, check_one_run
@@ -31,8 +31,6 @@ from .train.prior import PriorLearner
 from .train.tokenizer import TokenizerLearner
 
 __all__ = ['NMVQGenerator']
-
-SHOWN_SERIES = 200 # of each set, as points
 
 
 class NMVQGenerator:
@@ -76,6 +74,7 @@ class NMVQGenerator:
         self._reset()
         if checkpoint is not None and Path(checkpoint).exists():
             self._take(resume_checkpoint(checkpoint, self.device, data.spec, self.preset, self.settings))
+            if 'prior' in self._stages and not self.anchors: self.anchors = fit_anchors(self.sampler, data)
         return self._fit_missing_stages(data, options)
 
     def refit(self,
@@ -95,21 +94,17 @@ class NMVQGenerator:
         return self._fit_missing_stages(data, fit_options)
 
     def _fit_missing_stages(self, data, options):
-        self._fit_stage(data, options, TokenizerLearner)
-        self._fit_stage(data, options, PriorLearner, self.tokenizer)
-        self._fit_stage(data, options, MapperLearner, self.tokenizer, self.prior)
+        for learner in (TokenizerLearner, PriorLearner, MapperLearner):
+            if learner.stage in self._stages: continue
+            earlier = list(self._stages.values())
+            self._set_stage(fit_stage(learner, data, *earlier, settings=self.settings[learner.stage],
+                                      preset=self.preset, device=self.device, options=options))
+            self._save_finished(options.checkpoint)
         return self
 
-    def _fit_stage(self, data, options, learner, *earlier):
-        if learner.stage in self._stages: return
-        self._set_stage(fit_stage(learner, data, *earlier, settings=self.settings[learner.stage], preset=self.preset,
-                                  device=self.device, options=options))
-        self._save_finished(options.checkpoint)
-
     def _save_finished(self, checkpoint):
-        if checkpoint is None: return
-        if self._stages: self.save(checkpoint)
-        else: Path(checkpoint).unlink(missing_ok=True)
+        if checkpoint is not None and self._stages: self.save(checkpoint)
+        elif checkpoint is not None: Path(checkpoint).unlink(missing_ok=True)
 
     @classmethod
     def from_learners(cls,
@@ -148,7 +143,7 @@ class NMVQGenerator:
         if learn.stage == 'prior': self.anchors = fit_anchors(self.sampler, learn.data)
         if learn.stage != 'mapper': return
         self.tau, self.tau_table = learn.tau, learn.tau_table
-        self._set_selection(select_mapper(self.sampler, learn.data, learn.holdout))
+        self._set_selection(select_mapper(starting_from(self.sampler, learn.data), learn.data, learn.holdout))
 
     def _set_selection(self, selection):
         self.mapper_selection = selection
@@ -223,6 +218,7 @@ class NMVQGenerator:
     def to(self, device):
         "Move all stages. Returns self."
         self.device = torch.device(device)
+        self.anchors = self.anchors and self.anchors.to(device)
         for model in self._stages.values(): model.to(self.device)
         return self
 
@@ -243,15 +239,15 @@ class NMVQGenerator:
         with_tstr:bool=True, # Train classifiers on synthetic data too
         with_statistics:bool=False, # Add the four differences of statistics after TSGBench: MDD, ACD, SD, KD
         seed:int=0 # Seed of samples, features and classifiers
-    ) -> pd.DataFrame: # Rows: 'real (train)' is the floor, 'reconstructed' (train), 'before mapper', 'after mapper'
+    ) -> pd.DataFrame: # Rows: 'real (train)' (the floor), 'reconstructed' (train), and `sample_variants`
         """Score samples against the test split at equal n: FID, cFID, IS, TSTR, sharpness, novelty.
 
-        What 'reconstructed' has over the floor is the tokenizer's share of the gap, what 'before mapper' adds the
-        prior's. FID falls as n grows: compare rows, not tables of different n."""
+        What 'reconstructed' has over the floor is the tokenizer's share of the gap; 'prior alone' starts from nothing.
+        FID falls as n grows: compare rows, not tables of different n."""
         self._check_fitted('prior')
         train, test = split_series(X, y if self.spec.vocab else None, splits)
-        def drawn(mapped): return lambda seed: LabelledSeries(*self.sample(n or len(train.x), seed=seed, mapped=mapped))
-        samplers = {name: drawn(mapped) for name, mapped in self._variants().items()}
+        def drawn(how): return lambda seed: LabelledSeries(*self.sample(n or len(train.x), seed=seed, **how))
+        samplers = {name: drawn(how) for name, how in sample_variants(self.sampler).items()}
         if 'mapper' in self._stages and not self.mapper_use.use_mapper: samplers['after mapper'] = None # the same
         return score_table(train, test, self.sampler.reconstruct, samplers, n_draws, with_tstr, with_statistics, seed)
 
@@ -270,12 +266,10 @@ class NMVQGenerator:
         rows = np.random.default_rng(seed).permutation(rows)[:SHOWN_SERIES]
         y = np.asarray(y)[rows] if self.spec.vocab and y is not None else None
         sets = {'real': np.asarray(X[rows])}
-        sets |= {name: self.sample(len(rows), y, seed=seed, mapped=m)[0] for name, m in self._variants().items()}
+        sets |= {name: self.sample(len(rows), y, seed=seed, **how)[0]
+                 for name, how in sample_variants(self.sampler).items() if name != 'prior alone'}
         features = RocketFeatures.fit(sets['real'], seed=seed)
         return plot_sets(sets, {name: features(x) for name, x in sets.items()}, y, n, channel, axs)
-
-    def _variants(self): # {name of the samples there are: whether they are mapped}
-        return {'before mapper': False} | ({'after mapper': True} if 'mapper' in self._stages else {})
 
     def save(self,
         path # File, usually *.nmvq
@@ -292,9 +286,7 @@ class NMVQGenerator:
     ):
         "Read a generator. ValueError if the file is foreign, truncated or newer than this version."
         saved = read_checkpoint(path, torch.device(device or default_device()))
-        gen = cls(saved.preset, device, **saved.settings)
-        gen._take(saved)
-        return gen
+        return cls(saved.preset, device, **saved.settings)._take(saved)
 
     def _take(self, saved): # a checkpoint's stages and what goes with them
         self._reset()
@@ -302,6 +294,7 @@ class NMVQGenerator:
         for stage, model in saved.stages.items(): setattr(self, stage, model)
         self.anchors = saved.anchors
         self._set_selection(saved.mapper_selection)
+        return self
 
     def __repr__(self):
         return f"NMVQGenerator(preset={self.preset!r}, {in_one_line(self.spec, self._stages, self.tau)})"

@@ -11,6 +11,7 @@ from .data.labels import to_python_scalar
 from .data.spec import SeriesSpec
 from .metrics.distance import is_nearer
 from .metrics.frechet import class_fids, fid
+from .metrics.judges import RocketRidge
 from .metrics.rocket import RocketFeatures
 from .metrics.statistics import sharpness
 from .rng import generator_on
@@ -23,6 +24,7 @@ MIN_HOLDOUT = 5                 # series of all classes
 MIN_CLASS_HOLDOUT = 10          # series of a class: with fewer its FID says more about chance than about the mapper
 MIN_GAIN = 0.02                 # of the FID: less is within chance, which is larger on few series:
 CHANCE_OF_ONE = 0.25            # share of the FID, over the root of their number
+STANDARD_ERRORS = 2             # of the accuracy's difference: less is within chance
 MIN_LEARNT_GAIN = 0.1           # of the FID against series that the mapper has learnt, where few are held out
 SAMPLES = 640, 2048             # compared: as many as training series, between these
 SAMPLE_VALUES = 2 ** 20         # of them at most, where that many are 128 samples or more
@@ -32,23 +34,27 @@ MAX_LEARNT = 2048               # learnt series that are looked at
 @dataclass(frozen=True, eq=False)
 class MapperSelection:
     "Where the mapper is used, and the figures that decided it. Without a table nothing is known: it is used."
-    table:pd.DataFrame|None = None  # Of all series, then of each class: holdout, FID_*, sharpness_*, maybe FID_learnt_*
+    table:pd.DataFrame|None = None  # From `compare_mapper`: of all series, then of each class
     use_mapper:bool = True          # Whether the mapper is used at all
     skipped_classes:tuple = ()      # Labels of the classes that are left as they are
-    evidence:str = 'none'           # What speaks for it: 'holdout', 'learnt' series where few are held out, 'none', or
-                                    # 'given' where nothing was asked
+    evidence:str = 'none'           # What speaks for it: 'holdout', 'learnt' series where few are held out, 'classes',
+                                    # 'none', or 'given' where nothing was asked
 
     @classmethod
     def from_table(cls,
         table:pd.DataFrame # From `compare_mapper`
     ) -> 'MapperSelection':
-        """Use the mapper where FID falls by more than chance.
+        """Use the mapper where FID falls by more than chance, and classes are not harder to tell by more than chance.
 
         Where few series are held out the gain may be within chance, if FID against learnt series falls by
-        `MIN_LEARNT_GAIN`. A class goes by the whole unless it is worse by more than chance on enough series."""
+        `MIN_LEARNT_GAIN`. A mapper that makes classes easier to tell is used too, unless FID rises by more than chance.
+        A class goes by the whole unless it is worse by more than chance on enough series."""
         whole, classes = table.iloc[0], table.iloc[1:]
-        if whole.FID_after <= (1 - _min_gain(whole.holdout)) * whole.FID_before: evidence = 'holdout'
+        easier = _easier_classes(whole)
+        if easier < 0: evidence = 'none'
+        elif whole.FID_after <= (1 - _min_gain(whole.holdout)) * whole.FID_before: evidence = 'holdout'
         elif _gains_on_learnt(whole): evidence = 'learnt'
+        elif easier > 0 and whole.FID_after <= (1 + chance(whole.holdout)) * whole.FID_before: evidence = 'classes'
         else: evidence = 'none'
         harmed = classes.FID_after > (1 + chance(classes.holdout)) * classes.FID_before
         skipped = classes.index[harmed & (classes.holdout >= MIN_CLASS_HOLDOUT)]
@@ -110,8 +116,11 @@ def compare_mapper(
     y_gen, # Their labels [m]
     features, # Function series -> features, fitted on the mapper's training series
     learnt:Tensor=None # Series that the mapper has learnt [k, c_in, seq_len]: looked at where few are held out
-) -> pd.DataFrame: # Rows: 'all', then classes; columns: holdout, FID_before, FID_after, sharpness_*, maybe FID_learnt_*
-    "FID against the holdout. FID falls as n grows and rows differ in n: compare before and after, not rows."
+) -> pd.DataFrame: # Rows: 'all', then classes; columns: holdout, FID_*, sharpness_*, maybe FID_learnt_* and accuracy_*
+    """FID against the holdout. FID falls as n grows and rows differ in n: compare before and after, not rows.
+
+    accuracy_before and accuracy_after are those of a ridge classifier of the samples on the holdout, accuracy_chance is
+    the standard error of their difference."""
     sets = dict(before=before, after=after)
     holdout_features, gen_features = features(holdout), {name: features(x) for name, x in sets.items()}
     whole:dict = dict(holdout=len(holdout))
@@ -122,6 +131,7 @@ def compare_mapper(
         for name, f in gen_features.items(): whole[f'FID_learnt_{name}'] = _mean_fid(learnt_features, f)
     rows, index = [whole], ['all']
     if y_holdout is not None:
+        whole |= _accuracies(holdout, y_holdout, sets, y_gen)
         by_class = {name: class_fids(holdout_features, y_holdout, f, y_gen) for name, f in gen_features.items()}
         for label in by_class['before']:
             index.append(label)
@@ -158,6 +168,20 @@ def _min_gain(n): return max(MIN_GAIN, chance(n))
 def _gains_on_learnt(whole):
     if 'FID_learnt_after' not in whole or whole.FID_after > whole.FID_before: return False
     return whole.FID_learnt_after <= (1 - MIN_LEARNT_GAIN) * whole.FID_learnt_before
+
+
+def _accuracies(holdout, y_holdout, sets, y_gen): # of classifiers of the samples; none where they are of one class
+    if len(np.unique(y_gen)) < 2: return {}
+    right = {name: RocketRidge.fit(x, y_gen).predict(holdout) == y_holdout for name, x in sets.items()}
+    differs = (right['before'] != right['after']).sum()
+    return {**{f'accuracy_{name}': float(hits.mean()) for name, hits in right.items()},
+            'accuracy_chance': float(differs ** 0.5 / len(y_holdout))}
+
+
+def _easier_classes(whole): # 1 or -1 where classes are easier or harder to tell after the mapper, by more than chance
+    if 'accuracy_after' not in whole or np.isnan(whole.accuracy_after): return 0
+    gain = whole.accuracy_after - whole.accuracy_before
+    return int(np.sign(gain)) if abs(gain) > STANDARD_ERRORS * whole.accuracy_chance else 0
 
 
 def _mean_fid(real, gen): # features [k, n_features] and of more series -> mean FID of as many at a time

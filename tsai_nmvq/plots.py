@@ -7,6 +7,8 @@ from torch import Tensor
 
 __all__ = ['plot_series', 'plot_pairs', 'plot_features', 'plot_sets', 'plot_tau']
 
+SHOWN_SERIES = 200 # of each set, as points of `plot_sets`
+
 
 def plot_series(
     x, # Series [n, c_in, seq_len], array or tensor

@@ -5,7 +5,7 @@ from html import escape
 import pandas as pd
 
 from .data.spec import SeriesSpec
-from .mapper_selection import MIN_CLASS_HOLDOUT, MIN_HOLDOUT, MapperSelection
+from .mapper_selection import MIN_CLASS_HOLDOUT, MIN_HOLDOUT, STANDARD_ERRORS, MapperSelection
 
 __all__ = ['MapperReport', 'in_one_line']
 
@@ -39,7 +39,7 @@ class MapperReport:
                     "whether the mapper helps is not known."]
         whole, classes = self.table.iloc[0], self.table.iloc[1:]
         if not self.use_mapper: return [_left_out(whole)]
-        sentences = [] if self.selection.evidence == 'holdout' else [_used_for_learnt(whole)]
+        sentences = [_REASONS[self.selection.evidence](whole)] if self.selection.evidence in _REASONS else []
         for label in self.skipped_classes:
             row = classes.loc[label]
             sentences.append(f"The mapper makes class {label!r} worse (FID {row.FID_before:.3g} before, "
@@ -76,7 +76,10 @@ def in_one_line(
 
 
 def _left_out(whole):
+    harder = whole.get('accuracy_before', 0) - whole.get('accuracy_after', 0)
     if whole.FID_after > whole.FID_before: harm = 'makes samples worse'
+    elif harder > STANDARD_ERRORS * whole.get('accuracy_chance', 0):
+        harm = f'makes classes harder to tell, by {100 * harder:.0f} points'
     else: harm = f'changes the samples by no more than chance, on {whole.holdout:.0f} series held out from it'
     return f"The mapper {harm} (FID {whole.FID_before:.3g} before, {whole.FID_after:.3g} after it): it is left out."
 
@@ -85,6 +88,15 @@ def _used_for_learnt(whole):
     return (f"{whole.holdout:.0f} series held out cannot tell (FID {whole.FID_before:.3g} before, "
             f"{whole.FID_after:.3g} after it): the mapper is used for what it gains on series that it has learnt "
             f"({whole.FID_learnt_before:.3g} before, {whole.FID_learnt_after:.3g} after it).")
+
+
+def _used_for_classes(whole):
+    return (f"The mapper changes FID by no more than chance, and is used for the classes: a classifier of mapped "
+            f"samples tells {100 * whole.accuracy_after:.0f} % of the series held out, one of unmapped samples "
+            f"{100 * whole.accuracy_before:.0f} %.")
+
+
+_REASONS = dict(learnt=_used_for_learnt, classes=_used_for_classes)
 
 
 def _named(names): # -> names of a sentence, not too many

@@ -120,6 +120,8 @@ class Sampler:
     def decoded(self, ids, generator, redraw=None, **sampling): # As in `sample`; all at once, before the mapper
         "Series of one chunk, before the mapper."
         anchors, prior = self.anchors, _learnt(self.prior)
+        if redraw is not None and not 0 <= redraw <= 1:
+            raise ValueError(f"redraw is {redraw}, expected a share of tokens in 0..1; 1 is the prior alone")
         if redraw is None: redraw = 1. if anchors is None else anchors.max_redraw
         if anchors is None or redraw == 1:
             return self.tokenizer.decode(prior.sample_tokens(ids, generator=generator, **sampling))

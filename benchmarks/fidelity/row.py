@@ -13,10 +13,12 @@ from .cases import Case, n_draws
 
 __all__ = ['Run', 'SHOWN']
 
-ROWS = {'real (train)': 'floor', 'reconstructed': 'recon', 'before mapper': 'before', 'after mapper': 'after'}
-SHOWN = ['data', 'seed', 'series', 'FID floor', 'FID recon', 'FID before', 'FID after', 'FID improvement, %',
-         'FID after / floor', 'cFID before', 'cFID after', 'IS test', 'IS before', 'IS after', 'TSTR floor',
-         'TSTR before', 'TSTR after', 'novelty after', 'sharpness before', 'sharpness after', 'tau', 'fit, s']
+ROWS = {'real (train)': 'floor', 'reconstructed': 'recon', 'prior alone': 'prior', 'before mapper': 'before',
+        'after mapper': 'after'}
+SHOWN = ['data', 'seed', 'series', 'FID floor', 'FID recon', 'FID prior', 'FID before', 'FID after',
+         'FID improvement, %', 'FID after / floor', 'cFID before', 'cFID after', 'IS test', 'IS before', 'IS after',
+         'TSTR floor', 'TSTR recon', 'TSTR prior', 'TSTR before', 'TSTR after', 'novelty prior', 'novelty after',
+         'sharpness before', 'sharpness after', 'tau', 'fit, s']
 
 
 @dataclass(frozen=True)

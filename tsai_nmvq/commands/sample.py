@@ -15,7 +15,8 @@ def sample(
     out:str, # .npz, with X [n, c_in, seq_len] and, if the generator has classes, y [n]; or .npy, X alone
     y:str=None, # Class of all series; the training proportions by default
     seed:int=None, # The same seed gives the same series
-    no_mapper:bool=False # Leave the neural mapper out
+    no_mapper:bool=False, # Leave the neural mapper out
+    redraw:float=None # Largest share of a training series' tokens to draw anew; 1 is the prior alone
 ):
     "Make synthetic series, in the units of the data that the generator was fitted on."
     from ..atomic import atomic_write
@@ -25,7 +26,7 @@ def sample(
         raise ValueError(f"the output is {file.name!r}, expected *.npz (X and y) or *.npy (X alone)")
     check_writable(file)
     gen = NMVQGenerator.load(generator)
-    X, labels = gen.sample(n, y, seed, mapped=not no_mapper)
+    X, labels = gen.sample(n, y, seed, mapped=not no_mapper, redraw=redraw)
     with atomic_write(file) as aside, open(aside, 'wb') as f:
         if file.suffix == '.npy': np.save(f, X, allow_pickle=False)
         else: np.savez(f, X=X, **({} if labels is None else {'y': labels}))

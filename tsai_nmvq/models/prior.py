@@ -246,7 +246,8 @@ class MaskedPrior(ConfigModule):
         u = torch.rand(len(lf), 1, device=lf.device, generator=generator)
         order = torch.rand(lf.shape, device=lf.device, generator=generator).argsort(-1).argsort(-1)
         masked = order < (u * max_share * lf.shape[1]).round()
-        lf = self.sample_band('lf', y, tokens=lf.masked_fill(masked, self.mask_id['lf']), generator=generator, **sampling)
+        lf = lf.masked_fill(masked, self.mask_id['lf'])
+        lf = self.sample_band('lf', y, tokens=lf, generator=generator, **sampling)
         hf = hf.masked_fill(masked[:, self.priors['hf'].lf_index], self.mask_id['hf'])
         return dict(lf=lf, hf=self.sample_band('hf', y, lf, tokens=hf, generator=generator, **sampling))
 

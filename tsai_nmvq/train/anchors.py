@@ -13,7 +13,7 @@ from ..rng import generator_on
 from ..sampler import Sampler
 from .latents import class_ids, nearest_tokens, training_latents
 
-__all__ = ['fit_anchors', 'anchors_of']
+__all__ = ['fit_anchors', 'anchors_of', 'starting_from']
 
 MAX_ANCHORS = 10_000            # rows of the training split that are kept
 COMPARED = 512, 4096            # samples, and training series that they are compared with, at most
@@ -56,7 +56,7 @@ def anchors_of(
     **settings # strength and max_redraw of `Anchors`
 ) -> Anchors:
     "Tokens of the training split; of more than `MAX_ANCHORS` series a part, with some of every class."
-    y = class_ids(data, sampler.spec, sampler.prior.null_class)
+    y = class_ids(data, sampler.spec, sampler.spec.n_classes)          # the prior's null class
     if len(data) > MAX_ANCHORS:
         rows = _part_of_each_class(y.numpy(), MAX_ANCHORS, seed)
         data, y = data.subset(rows), y[rows]
@@ -64,8 +64,21 @@ def anchors_of(
     return Anchors.of(tokens, y.to(sampler.device), **settings)
 
 
+def starting_from(
+    sampler:Sampler, # Any
+    data:SeriesData # Some of the training series
+) -> Sampler: # With the same stages
+    "A sampler whose samples start from these series alone."
+    if sampler.anchors is None: return sampler
+    return _with_anchors(sampler, replace(sampler.anchors, **_rows_of(anchors_of(sampler, data))))
+
+
+def _rows_of(anchors): return dict(tokens=anchors.tokens, ids=anchors.ids)
+
+
 def _with_anchors(sampler, anchors):
-    return Sampler(sampler.spec, sampler.device, sampler.tokenizer, sampler.prior, anchors=anchors)
+    return Sampler(sampler.spec, sampler.device, sampler.tokenizer, sampler.prior, sampler.mapper, sampler.mapper_use,
+                   anchors)
 
 
 def _part_of_each_class(ids, n, seed): # -> rows, sorted: about the same share of each class, at least one
