@@ -11,7 +11,7 @@ from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.metrics.distance import nearest_distance
 from tsai_nmvq.rng import generator_on
 from tsai_nmvq.train import anchors as train_anchors
-from tsai_nmvq.train.anchors import NEWNESS, anchors_of, fit_anchors, starting_from
+from tsai_nmvq.train.anchors import NEWNESS, anchors_of, find_strength, starting_from
 
 
 def numbered(ids): # each row's tokens are its number
@@ -54,16 +54,13 @@ def test_samples_are_as_new_as_the_bounds_say(gen, data):
     assert NEWNESS[0] - 0.1 < newness < NEWNESS[1] + 0.1 or gen.anchors.strength == 0
 
 
-def test_a_tokenizer_that_blurs_needs_no_warp(gen, data, monkeypatch): # samples are far from real series as they are
-    monkeypatch.setattr(train_anchors, 'NEWNESS', (1e-3, 1e-3))
-    assert fit_anchors(gen.sampler, SeriesData.from_arrays(*data)).strength == 0
+def test_a_tokenizer_that_blurs_needs_no_warp(gen, data): # samples are far from real series as they are
+    assert find_strength(gen.sampler, SeriesData.from_arrays(*data), (1e-3, 1e-3)).strength == 0
 
 
-def test_the_farther_the_stronger(gen, data, monkeypatch):
-    strengths = []
-    for newness in (3., 6., 12.):
-        monkeypatch.setattr(train_anchors, 'NEWNESS', (newness, newness))
-        strengths.append(fit_anchors(gen.sampler, SeriesData.from_arrays(*data)).strength)
+def test_the_farther_the_stronger(gen, data):
+    training = SeriesData.from_arrays(*data)
+    strengths = [find_strength(gen.sampler, training, (far, far)).strength for far in (3., 6., 12.)]
     assert strengths == sorted(strengths) and strengths[0] < strengths[2]
 
 

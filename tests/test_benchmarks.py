@@ -199,11 +199,13 @@ def test_a_row_of_fidelity_and_its_mapper_again(tmp_path, monkeypatch):
 
 def test_losses_are_the_steps_from_one_set_to_the_next():
     from benchmarks.classes.__main__ import losses
-    accuracy = {'real': 0.9, 'reconstructed': 0.8, 'LF real, HF sampled': 0.78, 'before mapper': 0.5,
-                'after mapper': 0.6, 'ten times as many': 0.72}
+    accuracy = {'real': 0.9, 'reconstructed': 0.8, 'LF real, HF sampled': 0.78, 'prior alone': 0.3,
+                'before mapper': 0.5, 'after mapper': 0.6, 'ten times as many': 0.72}
     rows = [dict(data='A', seed=0, ridge=value, **{'learnt from': name}) for name, value in accuracy.items()]
     found = losses(pd.DataFrame(rows), 'ridge').iloc[0]
-    assert [round(found[f'{s}, points']) for s in ('tokenizer', 'HF prior', 'LF prior', 'mapper')] == [10, 2, 28, -10]
+    stages = {'tokenizer': 10, 'HF prior': 2, 'LF prior': 48, 'anchors': -20, 'mapper': -10}
+    assert {stage: round(found[f'{stage}, points']) for stage in stages} == stages
+    assert found['TRecTR, % of TRTR'] == pytest.approx(100 * 8 / 9)
     assert found['TSTR, % of TRTR'] == pytest.approx(100 * 6 / 9) and found['of ten times as many, % of TRTR'] == 80
     unmapped = pd.DataFrame([row for row in rows if row['learnt from'] != 'after mapper'])
     assert losses(unmapped, 'ridge').iloc[0]['mapper, points'] == 0

@@ -18,7 +18,8 @@ from ..fidelity.cases import CLASS_DATA, SPLITS, Case
 from ..fidelity.row import Run
 
 LOST = {'tokenizer': ('real', 'reconstructed'), 'HF prior': ('reconstructed', 'LF real, HF sampled'),
-        'LF prior': ('LF real, HF sampled', 'before mapper'), 'mapper': ('before mapper', 'after mapper')}
+        'LF prior': ('LF real, HF sampled', 'prior alone'), 'anchors': ('prior alone', 'before mapper'),
+        'mapper': ('before mapper', 'after mapper')}
 
 
 def rows_of(
@@ -45,6 +46,8 @@ def losses(
         row = {'data': data, 'seed': seed, 'TRTR, %': accuracy['real']}
         for stage, (before, after) in LOST.items():
             row[f'{stage}, points'] = accuracy[before] - accuracy.get(after, accuracy[before])
+        row['TRecTR, % of TRTR'] = 100 * accuracy['reconstructed'] / accuracy['real']
+        row['TSTR of the prior alone, %'] = 100 * accuracy['prior alone'] / accuracy['real']
         row['TSTR, % of TRTR'] = 100 * accuracy.get('after mapper', accuracy['before mapper']) / accuracy['real']
         row['of ten times as many, % of TRTR'] = 100 * accuracy['ten times as many'] / accuracy['real']
         rows.append(row)

@@ -1,4 +1,4 @@
-"""What the guidance scale, and the rejection of samples, do to classes and to fidelity: samples before the mapper.
+"""What the guidance scale, and the rejection of samples, do to classes and to fidelity: samples of the prior alone.
 
     python -m benchmarks.classes.guidance DEST FOLDER           # on the generators of `benchmarks.classes` in FOLDER
 
@@ -62,7 +62,7 @@ def rows_of(run:Run, case:Case, scales, seeds) -> list: # a row a scale, with an
     n = min(TIMES * len(splits[0]), MAX_SAMPLES)
     for judged in [Judged.of(X, y, splits, seed) for seed in seeds]:
         for scale in scales:
-            x_gen, y_gen = gen.sample(n, seed=judged.seed, mapped=False, cfg_scale=scale)
+            x_gen, y_gen = gen.sample(n, seed=judged.seed, mapped=False, redraw=1., cfg_scale=scale)
             agreed = judged.insider.predict(x_gen) == y_gen
             for rejected, kept in (('no', slice(None)), ('yes', agreed)):
                 found.append(dict(guidance=scale, rejected=rejected, **judged.scores(x_gen[kept], y_gen[kept])))

@@ -13,38 +13,48 @@ from ..rng import generator_on
 from ..sampler import Sampler
 from .latents import class_ids, nearest_tokens, training_latents
 
-__all__ = ['fit_anchors', 'anchors_of', 'starting_from']
+__all__ = ['fit_anchors', 'find_strength', 'anchors_of', 'starting_from']
 
 MAX_ANCHORS = 10_000            # rows of the training split that are kept
 COMPARED = 512, 4096            # samples, and training series that they are compared with, at most
 STRENGTHS = 1e-4, 0.2           # searched
 SEARCH_STEPS = 12               # halvings of the logarithm: strength to within 0.2 %
-NEWNESS = 0.9, 1.               # of the distance that fresh series have (fidelity_log.md, "Anchors")
+NEWNESS = 0.8, 1.               # of the distance that fresh series have (fidelity_log.md, "Anchors")
 
 
-@torch.no_grad()
 def fit_anchors(
     sampler:Sampler, # With tokenizer and prior
     data:SeriesData, # The training split
     seed:int=0 # Seed of all draws
 ) -> Anchors:
-    """Tokens of the training split, and the strength of the warp that makes samples of them new.
+    "Tokens of the training split, and the strength of the warp that makes samples of them new."
+    return find_strength(_with_anchors(sampler, anchors_of(sampler, data, seed)), data, seed=seed)
 
-    Training series stand so far from the nearest of the others: there fresh series are expected. Samples are made to
-    stand as far as what the prior makes of nothing, but within `NEWNESS` of that distance. [ours]"""
-    anchors = anchors_of(sampler, data, seed)
-    x, sampler = _standardised(sampler, data, seed), _with_anchors(sampler, anchors)
-    n = min(len(x), COMPARED[0])
-    ids = anchors.ids[torch.as_tensor(np.random.default_rng(seed).integers(len(anchors), size=n))]
+
+@torch.no_grad()
+def find_strength(
+    sampler:Sampler, # With tokenizer, prior and anchors
+    data:SeriesData, # The training split
+    newness:tuple=NEWNESS, # Least and largest distance, relative to that of fresh series
+    seed:int=0 # Seed of all draws
+) -> Anchors: # Those of the sampler, with another strength
+    """Warp as strongly as makes samples as new as what the prior makes of nothing, within bounds. [ours]
+
+    Training series stand so far from the nearest of the others: there fresh series are expected. Where samples are
+    as far without a warp, no tokens are drawn anew."""
+    x, anchors = _standardised(sampler, data, seed), sampler.anchors
+    ids = anchors.ids[torch.as_tensor(np.random.default_rng(seed).integers(len(anchors), size=COMPARED[0]))]
     standardised = sampler.tokenizer.standardizer
     def distance(x_gen): return float(nearest_distance(standardised(x_gen).flatten(1), x).mean())
-    alone = distance(sampler.sample(ids, generator_on(sampler.device, seed), mapped=False, redraw=1.))
-    fresh = float(_nearest_other(x[:n], x).mean())
-    least, most = NEWNESS
-    goal = min(max(alone, least * fresh), most * fresh)
-    plain = sampler.sample(ids, generator_on(sampler.device, seed), mapped=False)
-    def warped_distance(strength): # the same curves at every strength
-        return distance(smooth_warp(plain, strength, sampler.mean, generator_on(sampler.device, seed)))
+    def generator(): return generator_on(sampler.device, seed)           # the same draws at every strength
+    alone = distance(sampler.sample(ids, generator(), mapped=False, redraw=1.))
+    fresh = float(_nearest_other(x[:COMPARED[0]], x).mean())
+    goal = min(max(alone, newness[0] * fresh), newness[1] * fresh)
+    for share in dict.fromkeys((anchors.max_redraw, 0.)): # where redrawn tokens alone lead too far, none are
+        anchors = replace(anchors, max_redraw=share, strength=0.)
+        plain = _with_anchors(sampler, anchors).sample(ids, generator(), mapped=False)
+        if distance(plain) < goal: break
+    def warped_distance(strength): return distance(smooth_warp(plain, strength, sampler.mean, generator()))
     return replace(anchors, strength=_bisect(warped_distance, goal))
 
 
