@@ -26,6 +26,8 @@ def test_draws_are_of_the_class_that_is_asked_for_and_take_its_rows_alike():
     assert torch.equal(ids[drawn['lf'][:, 0]], asked) and torch.equal(drawn['hf'], drawn['lf'].repeat(1, 3))
     counts = Counter(drawn['lf'][asked == 0].flatten().tolist())
     assert set(counts) == {1, 3, 5} and min(counts.values()) > 550
+    of_any = anchors.draw(torch.full((600,), 3), generator_on('cpu', 0))['lf'] # the null class
+    assert set(of_any.flatten().tolist()) == set(range(6))
 
 
 def test_anchors_are_the_training_split_s_tokens(gen, data):

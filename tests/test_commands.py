@@ -236,7 +236,7 @@ def test_demo_tables_are_those_it_printed(demo):
     out, printed = demo
     scores = pd.read_csv(out/'scores.csv', index_col='series')
     accuracy = pd.read_csv(out/'accuracy.csv', index_col='batch_tfms')
-    assert list(scores.index) == ['real (train)', 'reconstructed', 'before mapper', 'after mapper']
+    assert list(scores.index) == ['real (train)', 'reconstructed', 'prior alone', 'before mapper', 'after mapper']
     assert list(scores.columns) == ['FID', 'cFID', 'IS', 'sharpness', 'novelty']
     assert list(accuracy.index) == ['TSStandardize', 'NMVQAugment, TSStandardize']
     assert list(accuracy.columns) == ['seed 3', 'mean', 'std']

@@ -19,13 +19,13 @@ class Anchors:
     ids:Tensor                      # Class ids [n], sorted; the null class of the prior where there are no classes
     strength:float = 0.             # Of `smooth_warp`: found by `train.anchors.fit_anchors`
     max_redraw:float = MAX_REDRAW   # Largest share of a sample's tokens that the prior draws anew, 0..1
-    first_row:Tensor = field(init=False)    # Of each class
-    counts:Tensor = field(init=False)       # Rows of each class
+    first_row:Tensor = field(init=False)    # Of each class, and of all
+    counts:Tensor = field(init=False)       # Rows of each class, and of all
 
     def __post_init__(self):
         counts = torch.bincount(self.ids)
-        object.__setattr__(self, 'counts', counts)
-        object.__setattr__(self, 'first_row', counts.cumsum(0) - counts)
+        object.__setattr__(self, 'counts', torch.cat((counts, counts.sum()[None])))
+        object.__setattr__(self, 'first_row', torch.cat((counts.cumsum(0) - counts, counts.new_zeros(1))))
 
     @classmethod
     def of(cls,
@@ -46,10 +46,11 @@ class Anchors:
         return Anchors(tokens, self.ids.to(device), self.strength, self.max_redraw)
 
     def draw(self,
-        ids:Tensor, # Class ids [bs], of classes that have an anchor
+        ids:Tensor, # Class ids [bs]; one above all anchors', as the null class, takes any of them
         generator:torch.Generator=None # Source of randomness on their device
     ) -> dict: # {band: token ids [bs, n_tokens]}
         "Tokens of a random anchor of each class."
+        ids = ids.clamp_max(len(self.counts) - 1)
         u = torch.rand(len(ids), device=ids.device, generator=generator)
         rows = self.first_row[ids] + (u * self.counts[ids]).long()
         return {band: tokens[rows] for band, tokens in self.tokens.items()}
