@@ -178,9 +178,8 @@ GROWTH = (
 )
 LOST = (
     Column('data'), Column('TRTR, %', digits='.1f'),
-    *named('tokenizer, points', 'HF prior, points', 'LF prior, points', digits='.1f'),
-    *named('anchors, points', 'mapper, points', digits='.1f'),
-    *named('TRecTR, % of TRTR', 'TSTR, % of TRTR', 'of ten times as many, % of TRTR', digits='.0f'),
+    *named('tokenizer, points', 'HF prior, points', 'LF prior, points', 'mapper, points', digits='.1f'),
+    *named('TSTR, % of TRTR', 'of ten times as many, % of TRTR', digits='.0f'),
 )
 STEPS = Column('seq_len', 'steps')
 MODELS = {'fast': '`fast`', 'paper': '`paper`'}
