@@ -42,6 +42,7 @@ def find_strength(
 
     Training series stand so far from the nearest of the others: there fresh series are expected. Where samples are
     as far without a warp, no tokens are drawn anew."""
+    if sampler.anchors is None: raise RuntimeError("this sampler has no anchors yet: fit_anchors(sampler, data)")
     x, anchors = _standardised(sampler, data, seed), sampler.anchors
     ids = anchors.ids[torch.as_tensor(np.random.default_rng(seed).integers(len(anchors), size=COMPARED[0]))]
     standardised = sampler.tokenizer.standardizer
