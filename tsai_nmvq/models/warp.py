@@ -19,7 +19,8 @@ def smooth_warp(
 ) -> Tensor: # [n, c_in, seq_len]
     """Move each step along time by a smooth curve that keeps order and both ends, and scale channels by another.
 
-    Channels share the curve of time. [after arXiv 1706.00527, with cubic curves]"""
+    Channels share the curve of time. Between steps series are cubic: straight lines would blur noise.
+    [after arXiv 1706.00527, with cubic curves]"""
     if not strength: return x
     n, c_in, seq_len = x.shape
     t = torch.linspace(0, 1, seq_len, device=x.device)
@@ -36,7 +37,8 @@ def _smooth_noise(n, channels, seq_len, knots, like, generator): # [n, channels,
 
 
 def _at(x, places): # x [n, c_in, seq_len] between steps, at places [n, 1, seq_len] in 0..seq_len - 1
-    before = places.floor().long().clamp_max(x.shape[-1] - 2)
-    share = (places - before).to(x.dtype)
-    before = before.expand_as(x)
-    return torch.lerp(x.gather(-1, before), x.gather(-1, before + 1), share.expand_as(x))
+    x = torch.cat((2 * x[..., :1] - x[..., 1:2], x, 2 * x[..., -1:] - x[..., -2:-1]), -1) # straight on at both ends
+    first = places.floor().long().clamp_max(x.shape[-1] - 4)             # of four steps, in x with its added ends
+    u = (places - first).to(x.dtype)
+    a, b, c, d = (x.gather(-1, (first + i).expand(*x.shape[:2], -1)) for i in range(4))
+    return b + u / 2 * (c - a + u * (2 * a - 5 * b + 4 * c - d + u * (3 * (b - c) + d - a))) # Catmull-Rom
