@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from tsai.basics import TSClassification, get_ts_dls
 
+from tsai_nmvq.augment.transform import NMVQAugment
 from tsai_nmvq.data.spec import SeriesSpec
 
 SEQ_LEN = 16
@@ -19,7 +20,8 @@ class FakeGenerator:
     def __init__(self, vocab=('a', 'b'), counts=(50, 50), c_in=1, seq_len=SEQ_LEN):
         self.spec = SeriesSpec(c_in, seq_len, sum(counts) or 100, (0.,) * c_in, (1.,) * c_in, vocab, counts)
         self.prior = SimpleNamespace(null_class=len(vocab))
-        self.sampler = SimpleNamespace(sample=self._sample, perturb=self._perturb)
+        self.sampler = SimpleNamespace(sample=self._sample, perturb=self._perturb, warp=self._warp,
+                                       redraw=self._redraw)
         self.asked, self.broken = [], False
 
     def _sample(self, ids, generator, mapped=True):
@@ -31,6 +33,15 @@ class FakeGenerator:
 
     def _perturb(self, x, magnitude, generator, mapped=True, ids=None):
         return x + magnitude * (1 + torch.rand(len(x), 1, 1, generator=generator))
+
+    def _warp(self, x, magnitude, generator): return x + 100 * magnitude # a row shows the class of the row it was
+
+    def _redraw(self, x, magnitude, ids, generator): return 100 + 0 * x + ids[:, None, None] # or the generator's class
+
+
+def sampled(gen, **how):
+    "Samples in the place of half of the rows, unless told otherwise."
+    return NMVQAugment(gen, **{'mode': 'generate', 'append': False, 'p': 0.5, **how})
 
 
 def real_rows(counts=(50, 50), names='abcdefgh', seq_len=SEQ_LEN):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bf16 import CPUBF16
-from fake_generator import SEQ_LEN, FakeGenerator, batch, class_of, is_synthetic, loaders, real_rows
+from fake_generator import SEQ_LEN, FakeGenerator, batch, class_of, is_synthetic, loaders, real_rows, sampled
 from fastai.callback.core import Callback
 from fastai.callback.schedule import SuggestionMethod
 from fastai.learner import load_learner
@@ -37,18 +37,18 @@ from tsai_nmvq.train.tokenizer import TokenizerLearner
 
 @pytest.mark.parametrize('p', [0., 0.1, 0.5, 0.9, 1.])
 def test_a_share_p_of_the_rows_is_replaced(p):
-    x, _ = batch(loaders(NMVQAugment(FakeGenerator(), p=p), counts=(500, 500), bs=1000))
+    x, _ = batch(loaders(sampled(FakeGenerator(), p=p), counts=(500, 500), bs=1000))
     assert abs(int(is_synthetic(x).sum()) - 1000 * p) <= 5 * (1000 * p * (1 - p)) ** 0.5
 
 
 def test_types_of_the_batch_are_kept():
-    x, y = loaders(NMVQAugment(FakeGenerator())).one_batch()
+    x, y = loaders(sampled(FakeGenerator())).one_batch()
     plain_x, plain_y = loaders().one_batch()
     assert (type(x), x.dtype, type(y), y.dtype) == (TSTensor, plain_x.dtype, type(plain_y), plain_y.dtype)
 
 
 def test_valid_batches_are_untouched():
-    dls = loaders(NMVQAugment(FakeGenerator(), p=1.))
+    dls = loaders(sampled(FakeGenerator(), p=1.))
     assert is_synthetic(batch(dls.train)[0]).all()
     x, y = batch(dls.valid)
     assert (x == y.view(-1, 1, 1)).all()
@@ -56,37 +56,37 @@ def test_valid_batches_are_untouched():
 
 @pytest.mark.parametrize('mode', ['generate', 'perturb'])
 def test_a_batch_of_one_row_works(mode):
-    x, y = batch(loaders(NMVQAugment(FakeGenerator(), p=1., mode=mode), bs=1))
+    x, y = batch(loaders(sampled(FakeGenerator(), p=1., mode=mode), bs=1))
     assert x.shape == (1, 1, SEQ_LEN) and x[0, 0, 0] != y[0]
 
 
 def test_without_labels_classes_come_in_their_training_proportions():
     X, _ = real_rows((1000,))
-    x, = batch(loaders(NMVQAugment(FakeGenerator(counts=(90, 10)), p=1.), X=X, bs=1000, tfms=None))
+    x, = batch(loaders(sampled(FakeGenerator(counts=(90, 10)), p=1.), X=X, bs=1000, tfms=None))
     assert abs(int(class_of(x).sum()) - 100) <= 5 * (1000 * 0.9 * 0.1) ** 0.5
 
 
 def test_an_unconditional_generator_augments_loaders_without_labels():
     X, _ = real_rows((100,))
     gen = FakeGenerator((), ())
-    x, = batch(loaders(NMVQAugment(gen, p=1.), X=X, tfms=None))
+    x, = batch(loaders(sampled(gen, p=1.), X=X, tfms=None))
     assert (class_of(x) == gen.prior.null_class).all()
 
 
 def test_mapped_false_leaves_the_mapper_out():
-    x, y = batch(loaders(NMVQAugment(FakeGenerator(), p=1., mapped=False)))
+    x, y = batch(loaders(sampled(FakeGenerator(), p=1., mapped=False)))
     assert (x[:, 0, 0] == 1100 + y).all()
 
 
 def test_same_seed_same_batch():
-    a, b, c = (loaders(NMVQAugment(FakeGenerator(), seed=seed)).one_batch()[0] for seed in (1, 1, 2))
+    a, b, c = (loaders(sampled(FakeGenerator(), seed=seed)).one_batch()[0] for seed in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
 def test_without_a_seed_the_draws_follow_torch():
     def first_batch(seed):
         torch.manual_seed(seed)
-        return loaders(NMVQAugment(FakeGenerator())).one_batch()[0]
+        return loaders(sampled(FakeGenerator())).one_batch()[0]
     assert torch.equal(first_batch(1), first_batch(1)) and not torch.equal(first_batch(1), first_batch(2))
 
 
@@ -95,18 +95,18 @@ def test_without_a_seed_the_draws_follow_torch():
 @pytest.mark.parametrize('by_var', [False, True])
 def test_standardize_learns_the_same_statistics(by_var):
     plain, augmented = TSStandardize(by_var=by_var), TSStandardize(by_var=by_var)
-    loaders(plain), loaders(augmented, NMVQAugment(FakeGenerator(), p=1.))
+    loaders(plain), loaders(augmented, sampled(FakeGenerator(), p=1.))
     assert torch.equal(plain.mean, augmented.mean) and torch.equal(plain.std, augmented.std)
 
 
 def test_place_in_the_list_does_not_matter():
-    orders = [NMVQAugment(FakeGenerator()), TSStandardize()], [TSStandardize(), NMVQAugment(FakeGenerator())]
+    orders = [sampled(FakeGenerator()), TSStandardize()], [TSStandardize(), sampled(FakeGenerator())]
     first, last = (loaders(*tfms).one_batch()[0] for tfms in orders)
     assert first.max() > 50 and torch.equal(first, last) # own units in: 100 is far out after standardising
 
 
 def test_set_up_is_over_for_good_once_it_is_over():
-    dls = loaders(NMVQAugment(FakeGenerator(), p=1.), TSStandardize())
+    dls = loaders(sampled(FakeGenerator(), p=1.), TSStandardize())
     dls.one_batch()
     for dl in dls.loaders: dl.after_batch.fs.pop() # a transform less than at set-up
     assert is_synthetic(dls.one_batch()[0]).all()
@@ -116,14 +116,14 @@ def test_set_up_is_over_for_good_once_it_is_over():
 
 @pytest.mark.parametrize('p, added', [(0.25, 10), (1., 40), (0.001, 1)])
 def test_append_adds_rows_of_the_batch_s_classes(p, added):
-    x, y = batch(loaders(NMVQAugment(FakeGenerator(('b', 'a')), p=p, append=True), counts=(20, 20), bs=40))
+    x, y = batch(loaders(sampled(FakeGenerator(('b', 'a')), p=p, append=True), counts=(20, 20), bs=40))
     assert len(x) == len(y) == 40 + added
     assert (x[:40] == y[:40].view(-1, 1, 1)).all() and (x[40:, 0, 0] == 101 - y[40:]).all()
 
 
 def test_append_adds_perturbed_rows_with_their_targets():
     X, _ = real_rows((1,) * 8)
-    aug = NMVQAugment(FakeGenerator(), p=0.5, append=True, mode='perturb', magnitude=0.2)
+    aug = sampled(FakeGenerator(), p=0.5, append=True, mode='perturb', magnitude=0.2)
     x, y = batch(loaders(aug, X=X, y=X[:, 0, 0], tfms=None, bs=8))
     moved = x[:, 0, 0] - y
     assert len(x) == 12 and (moved[:8] == 0).all() and (moved[8:] > 0.19).all() and (moved[8:] < 0.41).all()
@@ -133,7 +133,7 @@ def test_append_adds_perturbed_rows_with_their_targets():
 @pytest.mark.parametrize('p, append, share', [
     (0.5, False, 0.5), (0.9, False, 0.5), (0.2, False, 0.28), (1., True, 0.5), (0.5, True, 0.4)])
 def test_balance_evens_the_classes_as_far_as_p_allows(p, append, share):
-    aug = NMVQAugment(FakeGenerator(('b', 'a'), (100, 900)), p=p, balance=True, append=append)
+    aug = sampled(FakeGenerator(('b', 'a'), (100, 900)), p=p, balance=True, append=append)
     x, y = batch(loaders(aug, counts=(900, 100), bs=1000))
     synthetic = is_synthetic(x)
     assert (class_of(x)[synthetic] == 1 - y[synthetic]).all() and (class_of(x)[~synthetic] == y[~synthetic]).all()
@@ -141,7 +141,7 @@ def test_balance_evens_the_classes_as_far_as_p_allows(p, append, share):
 
 
 def test_a_p_that_changes_between_batches_reaches_balance(): # a schedule may set it
-    aug = NMVQAugment(FakeGenerator(('b', 'a'), (100, 900)), p=0.9, balance=True)
+    aug = sampled(FakeGenerator(('b', 'a'), (100, 900)), p=0.9, balance=True)
     dl = loaders(aug, counts=(900, 100), bs=1000)
     assert abs(float((batch(dl)[1] == 1).float().mean()) - 0.5) < 0.06
     aug.p = 0.2
@@ -152,35 +152,41 @@ def test_a_p_that_changes_between_batches_reaches_balance(): # a schedule may se
 
 @pytest.mark.parametrize('match, settings', [
     ("mode is 'both'", dict(mode='both')), ('p is 1.5', dict(p=1.5)), ("unknown is 'drop'", dict(unknown='drop')),
-    ('reuse is 0', dict(reuse=0)), ('balance', dict(mode='perturb', balance=True)),
+    ('reuse is 0', dict(reuse=0)),
 ])
 def test_wrong_settings_are_refused(match, settings):
-    with pytest.raises(ValueError, match=match): NMVQAugment(FakeGenerator(), **settings)
+    with pytest.raises(ValueError, match=match): sampled(FakeGenerator(), **settings)
 
 
 def test_balance_needs_a_generator_with_classes():
-    with pytest.raises(ValueError, match='fitted with labels'): NMVQAugment(FakeGenerator((), ()), balance=True)
+    with pytest.raises(ValueError, match='fitted with labels'): sampled(FakeGenerator((), ()), balance=True)
 
 
 def test_an_unfitted_generator_is_refused():
-    with pytest.raises(RuntimeError, match=r'call gen\.fit'): NMVQAugment(NMVQGenerator())
+    with pytest.raises(RuntimeError, match=r'call gen\.fit'): sampled(NMVQGenerator())
 
 
 @pytest.mark.parametrize('y, tfms', [('real', [None, TSRegression()]), ('real', None), ('int', None)])
 def test_generate_mode_refuses_what_are_not_classes(y, tfms):
     X, _ = real_rows()
     y = np.arange(100) if y == 'int' else np.linspace(0, 1, 100)
-    with pytest.raises(ValueError, match="TSClassification.*mode='perturb'"):
-        loaders(NMVQAugment(FakeGenerator()), X=X, y=y, tfms=tfms)
+    with pytest.raises(ValueError, match='TSClassification.*another mode'):
+        loaders(sampled(FakeGenerator()), X=X, y=y, tfms=tfms)
+
+
+def test_balance_needs_classes_in_the_loaders():
+    X, _ = real_rows()
+    with pytest.raises(ValueError, match='balance evens classes out, and these loaders have none'):
+        loaders(NMVQAugment(FakeGenerator(), balance=True), X=X, y=np.linspace(0, 1, 100), tfms=[None, TSRegression()])
 
 
 def test_generate_mode_refuses_labels_for_a_generator_without_classes():
-    with pytest.raises(ValueError, match='fitted without labels'): loaders(NMVQAugment(FakeGenerator((), ())))
+    with pytest.raises(ValueError, match='fitted without labels'): loaders(sampled(FakeGenerator((), ())))
 
 
 def test_several_labels_a_row_are_refused():
     with pytest.raises(ValueError, match=r'one class id a row, y has shape \(2, 3\)'):
-        NMVQAugment(FakeGenerator())((torch.zeros(2, 1, SEQ_LEN), torch.zeros(2, 3, dtype=torch.long)), split_idx=0)
+        sampled(FakeGenerator())((torch.zeros(2, 1, SEQ_LEN), torch.zeros(2, 3, dtype=torch.long)), split_idx=0)
 
 
 @pytest.mark.parametrize('shape, mode', [
@@ -189,14 +195,14 @@ def test_another_shape_is_refused_when_the_classifier_is_built(shape, mode):
     X, y = np.zeros((20, *shape), np.float32), np.asarray(['a', 'b'] * 10)
     with pytest.raises(ValueError, match=r'generator of NMVQAugment was fitted on \[n, 1, 16\]'):
         TSClassifier(X, y, splits=(list(range(10)), list(range(10, 20))), tfms=[None, TSClassification()],
-                     batch_tfms=[NMVQAugment(FakeGenerator(), mode=mode)], arch='FCN')
+                     batch_tfms=[sampled(FakeGenerator(), mode=mode)], arch='FCN')
 
 
 # Perturb mode
 
 def test_perturb_keeps_regression_targets_with_their_rows():
     X = np.arange(100., dtype=np.float32)[:, None, None].repeat(SEQ_LEN, 2)
-    aug = NMVQAugment(FakeGenerator(), p=0.5, mode='perturb', magnitude=0.25)
+    aug = sampled(FakeGenerator(), p=0.5, mode='perturb', magnitude=0.25)
     x, y = batch(loaders(aug, X=X, y=X[:, 0, 0] * 2, tfms=[None, TSRegression()]))
     moved = x[:, 0, 0] - y / 2
     changed = moved != 0
@@ -206,7 +212,7 @@ def test_perturb_keeps_regression_targets_with_their_rows():
 def test_perturb_keeps_several_labels_of_a_row():
     X, y = np.arange(100., dtype=np.float32)[:, None, None].repeat(SEQ_LEN, 2), np.empty(100, dtype=object)
     for i in range(100): y[i] = ['a', 'b'] if i % 2 else ['b']
-    aug = NMVQAugment(FakeGenerator(), p=1., mode='perturb', magnitude=0.1)
+    aug = sampled(FakeGenerator(), p=1., mode='perturb', magnitude=0.1)
     x, y = batch(loaders(aug, X=X, y=y, tfms=[None, TSMultiLabelClassification()]))
     assert y.shape == (100, 2) and (y[:, 1] == 1).all()
     row = x[:, 0, 0].floor() # moved by 0.1 to 0.2
@@ -214,13 +220,13 @@ def test_perturb_keeps_several_labels_of_a_row():
 
 
 def test_perturb_takes_classes_that_the_generator_has_none_of():
-    x, y = batch(loaders(NMVQAugment(FakeGenerator((), ()), p=1., mode='perturb', magnitude=0.1)))
+    x, y = batch(loaders(sampled(FakeGenerator((), ()), p=1., mode='perturb', magnitude=0.1)))
     assert ((x[:, 0, 0] - y > 0.09) & (x[:, 0, 0] - y < 0.21)).all()
 
 
 @pytest.mark.parametrize('mode', ['generate', 'perturb'])
 def test_magnitude_0_does_nothing(mode):
-    x, y = batch(loaders(NMVQAugment(FakeGenerator(), p=1., mode=mode, magnitude=0)))
+    x, y = batch(loaders(sampled(FakeGenerator(), p=1., mode=mode, magnitude=0)))
     assert (x == y.view(-1, 1, 1)).all()
 
 
@@ -255,7 +261,7 @@ def skipping(gen):
 
 def mapped_by_class(gen, data, names, **settings): # -> {name: share of mapped rows} of a batch of all training rows
     X, y, splits = data
-    aug = NMVQAugment(gen, p=1., seed=0, **settings)
+    aug = sampled(gen, p=1., seed=0, **settings)
     y = np.asarray(list(names))[(y == '2').astype(int)]
     dls = get_ts_dls(X, y, splits=splits, tfms=[None, TSClassification()], batch_tfms=[aug], bs=50)
     x, y = batch(dls)
@@ -265,9 +271,9 @@ def mapped_by_class(gen, data, names, **settings): # -> {name: share of mapped r
 
 @pytest.mark.parametrize('settings', [dict(), dict(mode='perturb'), dict(append=True, mode='perturb')], ids=str)
 def test_rows_of_a_class_that_the_mapper_skips_are_not_mapped(skipping, data, settings):
-    mapped = 0.5 if 'append' in settings else 1. # real rows are not
-    assert mapped_by_class(skipping, data, 'ab', **settings) == {'a': mapped, 'b': 0.}
-    assert mapped_by_class(skipping, data, 'ba', **settings) == {'a': mapped, 'b': 0.}
+    for names in ('ab', 'ba'):
+        shares = mapped_by_class(skipping, data, names, **settings)
+        assert shares['b'] == 0 and (0.3 < shares['a'] < 0.7 if 'append' in settings else shares['a'] == 1)
     assert mapped_by_class(skipping, data, 'ba', mapped=False, **settings) == {'a': 0., 'b': 0.}
 
 
@@ -285,7 +291,7 @@ def test_perturbed_rows_without_classes_are_not_mapped_where_one_is_skipped(skip
     X, _, splits = data
     y, tfms = (X.mean((1, 2)), [None, TSRegression()]) if labels == 'targets' else (None, None)
     for generator, mapped in ((skipping, 0.), (with_selection(skipping, [2., 2, 2], [1., 1, 1]), 1.)):
-        aug = NMVQAugment(generator, p=1., mode='perturb', seed=0)
+        aug = sampled(generator, p=1., mode='perturb', seed=0)
         x, *_ = batch(get_ts_dls(X, y, splits=splits, tfms=tfms, batch_tfms=[aug], bs=50))
         assert float((x > 500).all(-1).all(-1).float().mean()) == mapped
 
@@ -293,7 +299,7 @@ def test_perturbed_rows_without_classes_are_not_mapped_where_one_is_skipped(skip
 # Off
 
 def test_paused_shows_the_real_rows_and_ends_after_an_exception():
-    aug = NMVQAugment(FakeGenerator(), p=1.)
+    aug = sampled(FakeGenerator(), p=1.)
     dls = loaders(aug)
     with pytest.raises(KeyError), aug.paused():
         with aug.paused(): assert not is_synthetic(dls.one_batch()[0]).any()
@@ -304,12 +310,12 @@ def test_paused_shows_the_real_rows_and_ends_after_an_exception():
 
 @pytest.mark.parametrize('off', [torch.no_grad, torch.inference_mode])
 def test_without_gradients_nothing_is_done(off):
-    dls = loaders(NMVQAugment(FakeGenerator(), p=1.))
+    dls = loaders(sampled(FakeGenerator(), p=1.))
     with off(): assert not is_synthetic(dls.one_batch()[0]).any()
 
 
 def test_a_copy_shares_the_generator_and_draws_on_its_own():
-    aug = NMVQAugment(FakeGenerator(), p=1., seed=1)
+    aug = sampled(FakeGenerator(), p=1., seed=1)
     dls = loaders(aug)
     dls.one_batch()
     twin = copy.deepcopy(dls)
@@ -371,7 +377,7 @@ def own_folder(tmp_path, monkeypatch): # fastai writes its temporary models to t
 def test_fit_trains_on_synthetic_rows_and_validates_on_real_ones(data, gen, own_folder, settings, precision):
     seen, (X, _, splits) = Seen(), data
     cbs = [seen, CPUBF16()] if precision == 'bf16' else [seen]
-    clf = classifier(data, NMVQAugment(gen, seed=0, **settings), cbs=cbs)
+    clf = classifier(data, sampled(gen, seed=0, **settings), cbs=cbs)
     clf.fit_one_cycle(3, 1e-3)
     assert np.isfinite(np.asarray(clf.recorder.values, dtype=float)).all() and len(clf.recorder.values) == 3
     train = torch.cat(seen.in_training)
@@ -383,14 +389,14 @@ def test_perturb_mode_trains_a_regressor(data, gen, own_folder):
     X, _, splits = data
     reg = TSRegressor(X, X.mean((1, 2)), splits=splits, tfms=[None, TSRegression()], arch='FCN',
                       arch_config=dict(layers=[8, 8, 8]),
-                      batch_tfms=[NMVQAugment(gen, mode='perturb'), TSStandardize()])
+                      batch_tfms=[sampled(gen, mode='perturb'), TSStandardize()])
     reg.fit_one_cycle(1, 1e-3)
     assert np.isfinite(reg.recorder.values[-1]).all()
 
 
 def test_num_workers(data, gen, own_folder):
     seen, (X, _, splits) = Seen(), data
-    clf = classifier(data, NMVQAugment(gen, seed=0), num_workers=2, cbs=seen)
+    clf = classifier(data, sampled(gen, seed=0), num_workers=2, cbs=seen)
     clf.fit_one_cycle(1, 1e-3)
     assert 0.2 < share_real(torch.cat(seen.in_training), X[splits[0]]) < 0.8
     assert share_real(torch.cat(seen.in_validation), X[splits[1]]) == 1
@@ -399,14 +405,14 @@ def test_num_workers(data, gen, own_folder):
 @pytest.mark.parametrize('append', [False, True])
 @pytest.mark.parametrize('ds_idx', [0, 1])
 def test_get_preds_sees_the_real_rows_in_order(data, gen, ds_idx, append):
-    clf, (X, y, splits) = classifier(data, NMVQAugment(gen, p=1., append=append)), data
+    clf, (X, y, splits) = classifier(data, sampled(gen, p=1., append=append)), data
     x, preds, targets = clf.get_preds(ds_idx=ds_idx, with_input=True)
     assert torch.equal(x.as_subclass(torch.Tensor), torch.as_tensor(X[splits[ds_idx]]))
     assert (np.asarray(clf.dls.vocab)[targets] == y[splits[ds_idx]]).all() and len(preds) == len(x)
 
 
 def test_lr_find(data, gen, own_folder):
-    clf = classifier(data, NMVQAugment(gen), TSStandardize(by_sample=True))
+    clf = classifier(data, sampled(gen), TSStandardize(by_sample=True))
     suggested = clf.lr_find(num_it=10, suggest_funcs=SuggestionMethod.Minimum)
     assert suggested.minimum > 0 and len(clf.recorder.losses) >= 5
 
@@ -414,7 +420,7 @@ def test_lr_find(data, gen, own_folder):
 @pytest.mark.parametrize('kind', ['replace', 'append', 'randaugment'])
 def test_an_exported_classifier_predicts_as_before_without_the_generator(data, gen, own_folder, kind):
     entry = nmvq_randaug(gen)
-    aug = entry[0].args[0] if kind == 'randaugment' else NMVQAugment(gen, append=kind == 'append')
+    aug = entry[0].args[0] if kind == 'randaugment' else sampled(gen, append=kind == 'append')
     tfm = RandAugment([entry, (TSMagScale, 0.2, 1.)]) if kind == 'randaugment' else aug
     clf, X = classifier(data, tfm, TSStandardize(by_sample=True), path=own_folder), data[0]
     clf.fit_one_cycle(1, 1e-3)
@@ -429,13 +435,13 @@ def test_an_exported_classifier_predicts_as_before_without_the_generator(data, g
 
 def test_show_batch(data, gen):
     plt.close('all')
-    classifier(data, NMVQAugment(gen), TSStandardize(by_sample=True)).dls.show_batch(max_n=4)
+    classifier(data, sampled(gen), TSStandardize(by_sample=True)).dls.show_batch(max_n=4)
     assert len([ax for ax in plt.gcf().axes if ax.lines]) == 4
 
 
 @pytest.mark.parametrize('settings', [dict(), dict(mode='perturb'), dict(append=True, balance=True)], ids=str)
 def test_the_global_random_state_is_untouched(gen, settings):
-    aug, b = NMVQAugment(gen, **settings), (torch.zeros(8, 1, 50), torch.zeros(8, dtype=torch.long))
+    aug, b = sampled(gen, **settings), (torch.zeros(8, 1, 50), torch.zeros(8, dtype=torch.long))
     torch.rand(1), np.random.rand(), random.random() # away from what a seed of 0 gives
     before = random_states()
     for _ in range(3): aug(b, split_idx=0)
@@ -446,7 +452,7 @@ def test_the_global_random_state_is_untouched(gen, settings):
 def test_magnitude_makes_the_change_larger(data, gen):
     x = torch.as_tensor(data[0][:50])
     def reconstruction(magnitude):
-        aug = NMVQAugment(gen, p=1., mode='perturb', magnitude=magnitude, mapped=False, seed=0)
+        aug = sampled(gen, p=1., mode='perturb', magnitude=magnitude, mapped=False, seed=0)
         return aug((x, None), split_idx=0)[0]
     nearest = gen.perturb(x, 0., mapped=False)
     changes = [float((reconstruction(m) - nearest).abs().mean()) for m in (0.05, 0.25, 0.5, 1.)]
@@ -455,7 +461,7 @@ def test_magnitude_makes_the_change_larger(data, gen):
 
 def test_an_exception_leaves_the_learner_usable(data, own_folder):
     gen = FakeGenerator(('1', '2'), (24, 26), seq_len=50)
-    clf = classifier(data, NMVQAugment(gen, p=1., reuse=1), cbs=(seen := Seen()))
+    clf = classifier(data, sampled(gen, p=1., reuse=1), cbs=(seen := Seen()))
     gen.broken = True
     with pytest.raises(RuntimeError, match='the generator is ill'): clf.fit_one_cycle(8, 1e-3)
     gen.broken, seen.in_training = False, []

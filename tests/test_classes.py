@@ -2,7 +2,9 @@
 import numpy as np
 import pytest
 import torch
-from fake_generator import FakeGenerator, batch, class_of, is_synthetic, loaders, real_rows
+from fake_generator import FakeGenerator, batch, class_of, is_synthetic, loaders, real_rows, sampled
+
+from tsai.basics import TSClassification, get_ts_dls
 
 from tsai_nmvq.augment.classes import ClassMap, balancing_weights
 from tsai_nmvq.augment.transform import NMVQAugment
@@ -48,7 +50,7 @@ def test_where_nothing_is_to_be_drawn_every_class_may_be():
 
 @pytest.mark.parametrize('vocab', [('a', 'b', 'c'), ('c', 'a', 'b'), ('b', 'x', 'c', 'a')], ids=''.join)
 def test_a_synthetic_row_is_of_its_label_whatever_the_order_of_the_vocabs(vocab):
-    dls = loaders(NMVQAugment(FakeGenerator(vocab, (9,) * len(vocab)), p=0.5), counts=(40, 30, 30))
+    dls = loaders(sampled(FakeGenerator(vocab, (9,) * len(vocab)), p=0.5), counts=(40, 30, 30))
     x, y = batch(dls)
     names, synthetic = np.asarray(dls.vocab)[y], is_synthetic(x).numpy()
     assert 20 < synthetic.sum() < 80
@@ -59,7 +61,7 @@ def test_a_synthetic_row_is_of_its_label_whatever_the_order_of_the_vocabs(vocab)
 
 def test_classes_are_matched_across_kinds_of_label():
     X, y = real_rows(names='12345678')
-    x, y = batch(loaders(NMVQAugment(FakeGenerator((2, 1)), p=1.), X=X, y=y)) # ints there, strings here
+    x, y = batch(loaders(sampled(FakeGenerator((2, 1)), p=1.), X=X, y=y)) # ints there, strings here
     assert (class_of(x) == 1 - y).all()
 
 
@@ -68,14 +70,14 @@ def test_classes_are_matched_across_kinds_of_label():
 def test_unknown_classes_are_refused_by_name():
     match = r"labels \['c'\] are not in the generator's vocab \['a', 'b'\]; .*unknown='skip'"
     with pytest.raises(ValueError, match=match):
-        loaders(NMVQAugment(FakeGenerator()), counts=(4, 4, 4))
+        loaders(sampled(FakeGenerator()), counts=(4, 4, 4))
 
 
 @pytest.mark.parametrize('append', [False, True])
 @pytest.mark.parametrize('balance', [False, True])
 def test_unknown_classes_are_skipped_on_request(append, balance):
     gen = FakeGenerator(('c', 'a', 'z'), (40, 40, 20))
-    aug = NMVQAugment(gen, p=1., unknown='skip', append=append, balance=balance)
+    aug = sampled(gen, p=1., unknown='skip', append=append, balance=balance)
     x, y = batch(loaders(aug, counts=(30, 30, 40)))
     synthetic = is_synthetic(x)
     assert synthetic.sum() >= 50 and not (y[synthetic] == 1).any() and (x[y == 1][:, 0, 0] == 1).all()
@@ -83,7 +85,46 @@ def test_unknown_classes_are_skipped_on_request(append, balance):
 
 
 def test_one_transform_does_not_serve_loaders_of_other_classes():
-    aug = NMVQAugment(FakeGenerator(('a', 'b', 'c'), (9, 9, 9)))
+    aug = sampled(FakeGenerator(('a', 'b', 'c'), (9, 9, 9)))
     loaders(aug), loaders(aug)
     X, y = real_rows(names='bcdefghi')
     with pytest.raises(ValueError, match='make one for each data set'): loaders(aug, X=X, y=y)
+
+
+# Shares of the loader, not of the training split
+
+def with_weights(aug, weights): # of 900 rows of one class and 100 of another
+    X, y = real_rows((900, 100))
+    return get_ts_dls(X, y, splits=[list(range(1000)), [0]], tfms=[None, TSClassification()], bs=1000,
+                      batch_tfms=[aug], weights=np.where(y == 'b', weights, 1.))
+
+
+@pytest.mark.parametrize('mode', ['warp', 'redraw', 'generate'])
+@pytest.mark.parametrize('weight', [1., 9., 30.])
+def test_balance_knows_the_weights_of_the_loader(mode, weight):
+    np.random.seed(0)
+    dls = with_weights(NMVQAugment(FakeGenerator(counts=(900, 100)), mode=mode, balance=True, seed=0), weight)
+    rare = torch.cat([batch(dls.train)[1] for _ in range(3)]).float().mean()
+    assert abs(float(rare) - 0.5) < 0.05
+
+
+@pytest.mark.parametrize('mode', ['warp', 'redraw', 'generate'])
+def test_without_balance_added_rows_follow_the_loader(mode):
+    np.random.seed(0)
+    dls = with_weights(NMVQAugment(FakeGenerator(counts=(900, 100)), mode=mode, seed=0), 9.)
+    x, y = batch(dls.train)
+    assert len(x) == 2000 and abs(float((y[1000:] == 1).float().mean()) - 0.5) < 0.06
+    assert (class_of(x) == y).all()
+
+
+def test_added_rows_are_variations_of_rows_of_earlier_batches_too():
+    X = np.arange(64, dtype=np.float32)[:, None, None] / 64 + np.zeros((1, 1, 16), np.float32)
+    dls = loaders(NMVQAugment(FakeGenerator(), seed=0), X=X, y=np.asarray(list('ab') * 32), bs=8)
+    seen, others = set(), 0
+    for x, _ in dls.train:
+        x = (x.as_subclass(torch.Tensor)[:, 0, 0] * 64).round()
+        real, made = set(x[:8].tolist()), set((x[8:] - 6400).tolist())
+        seen |= real
+        assert made <= seen
+        others += len(made - real)
+    assert others > 20

@@ -2,14 +2,14 @@
 import numpy as np
 import pytest
 import torch
-from fake_generator import SEQ_LEN, FakeGenerator, class_of, loaders
+from fake_generator import SEQ_LEN, FakeGenerator, class_of, loaders, sampled
 
 from tsai_nmvq.augment.pool import REFILL_ROWS, SeriesPool, pool_size
 from tsai_nmvq.augment.transform import NMVQAugment
 
 
 def test_the_pool_takes_the_type_of_the_batch():
-    aug = NMVQAugment(FakeGenerator(), p=1.)
+    aug = sampled(FakeGenerator(), p=1.)
     for dtype in (torch.float32, torch.float16):
         x, _ = aug((torch.zeros(4, 1, SEQ_LEN, dtype=dtype), torch.tensor([0, 1, 0, 1])), split_idx=0)
         assert x.dtype == dtype and (x[:, 0, 0] == torch.tensor([100, 101, 100, 101])).all()
@@ -17,7 +17,7 @@ def test_the_pool_takes_the_type_of_the_batch():
 
 def test_the_pool_is_refilled_after_reuse_draws_and_not_every_batch():
     gen = FakeGenerator()
-    aug = NMVQAugment(gen, p=1., pool_size=128, reuse=8).fill()
+    aug = sampled(gen, p=1., pool_size=128, reuse=8).fill()
     dls = loaders(aug, bs=64)
     assert gen.asked == [128]
     serials = [dls.one_batch()[0][:, 0, -1].min().item() for _ in range(24)] # 8 x 64 draws for 64 new series
@@ -28,7 +28,7 @@ def test_the_pool_is_refilled_after_reuse_draws_and_not_every_batch():
 @pytest.mark.parametrize('bs, size', [(10, 128), (64, 100), (200, 128), (10, 16)])
 def test_a_series_is_drawn_reuse_times_on_average(bs, size):
     gen = FakeGenerator()
-    dls = loaders(NMVQAugment(gen, pool_size=size, reuse=4), counts=(500, 500), bs=bs)
+    dls = loaders(sampled(gen, pool_size=size, reuse=4), counts=(500, 500), bs=bs)
     for _ in range(2000 // bs): dls.one_batch()
     refill = min(REFILL_ROWS, size)
     assert gen.asked[0] == size and sum(gen.asked[1:]) == 2000 // (4 * refill) * refill
@@ -36,14 +36,14 @@ def test_a_series_is_drawn_reuse_times_on_average(bs, size):
 
 def test_the_pool_holds_eight_series_of_a_rare_class():
     gen = FakeGenerator(counts=(9999, 1))
-    aug = NMVQAugment(gen, p=1., pool_size=128).fill()
+    aug = sampled(gen, p=1., pool_size=128).fill()
     x, _ = aug((torch.zeros(1000, 1, SEQ_LEN), torch.ones(1000, dtype=torch.long)), split_idx=0)
     assert (class_of(x) == 1).all() and len(x[:, 0, -1].unique()) >= 8
 
 
 def test_a_filled_pool_does_not_make_the_first_batch_wait():
     gen = FakeGenerator()
-    dls = loaders(NMVQAugment(gen).fill(), bs=8)
+    dls = loaders(sampled(gen).fill(), bs=8)
     dls.one_batch()
     assert len(gen.asked) == 1
 
@@ -52,7 +52,7 @@ def test_a_filled_pool_does_not_make_the_first_batch_wait():
 def test_it_has_twice_the_training_split_within_bounds(n_series, size):
     gen = FakeGenerator(counts=(n_series // 2, n_series - n_series // 2))
     assert pool_size(n_series) == size
-    NMVQAugment(gen).fill()
+    sampled(gen).fill()
     assert abs(gen.asked[0] - size) <= 1
 
 

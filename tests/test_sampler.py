@@ -227,3 +227,47 @@ def test_perturb_draws_codes_around_the_series(data, gen):
     drawn = [gen.perturb(x, 1., torch.Generator().manual_seed(seed), mapped=False) for seed in (0, 0, 1)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], nearest)
+
+
+# Variations of a row
+
+@pytest.fixture
+def warping(gen):
+    gen = copy.copy(gen)
+    gen.anchors = dataclasses.replace(gen.anchors, strength=0.03, max_redraw=0.3)
+    return gen
+
+
+def varied(gen, x, how, magnitude, ids=None, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return gen.sampler.warp(x, magnitude, rng) if how == 'warp' else gen.sampler.redraw(x, magnitude, ids, rng)
+
+
+@pytest.mark.parametrize('how', ['warp', 'redraw'])
+def test_variations_of_no_strength_are_the_row_itself(warping, data, how): # what the tokenizer leaves out is put back
+    x = torch.as_tensor(data[0][:9])
+    assert torch.allclose(varied(warping, x, how, 0.), x, atol=1e-5)
+
+
+@pytest.mark.parametrize('how', ['warp', 'redraw'])
+def test_variations_move_the_further_the_stronger_and_repeat_by_seed(warping, data, how):
+    x = torch.as_tensor(data[0][:30])
+    ids = torch.zeros(30, dtype=torch.long)
+    moved = [float((varied(warping, x, how, m, ids) - x).abs().mean()) for m in (0.2, 0.5, 1.)]
+    assert 0 < moved[0] < moved[1] < moved[2]
+    a, b, c = (varied(warping, x, how, 1., ids, seed) for seed in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_rows_of_unknown_class_are_redrawn_without_one(warping, data):
+    x = torch.as_tensor(data[0][:6])
+    unknown = varied(warping, x, 'redraw', 1., torch.full((6,), -1))
+    assert torch.equal(unknown, varied(warping, x, 'redraw', 1., None))
+    assert not torch.equal(unknown, varied(warping, x, 'redraw', 1., torch.ones(6, dtype=torch.long)))
+
+
+def test_a_generator_without_anchors_says_what_to_do(gen, data):
+    gen = copy.copy(gen)
+    gen.anchors = None
+    with pytest.raises(RuntimeError, match="no anchors.*fit it again, or use mode='perturb'"):
+        varied(gen, torch.as_tensor(data[0][:2]), 'warp', 1.)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .anchors import Anchors
+from .anchors import MAX_REDRAW, Anchors
 from .data.labels import largest_remainder
 from .data.spec import SeriesSpec
 from .models.mapper import NeuralMapper
@@ -174,6 +174,40 @@ class Sampler:
             x_svq = self.tokenizer.decode(self.tokenizer.encode(chunk, tau, generator))
             return self._mapped(x_svq, chunk_ids, generator) if mapped else x_svq
         return self._in_chunks(x, once, ids)
+
+    @torch.no_grad()
+    def warp(self,
+        x, # Series [n, c_in, seq_len], array or tensor, original units
+        magnitude:float, # Strength, relative to that which makes series as new as samples are
+        generator:torch.Generator # Source of randomness on the device
+    ): # The same kind as x
+        "The series themselves, warped as samples are."
+        strength = self._own_anchors().strength * magnitude
+        return self._in_chunks(x, lambda chunk, _: smooth_warp(chunk, strength, self.mean, generator))
+
+    @torch.no_grad()
+    def redraw(self,
+        x, # Series [n, c_in, seq_len], array or tensor, original units
+        magnitude:float, # Strength, relative to that of samples: of the share of tokens drawn anew, and of the warp
+        ids:Tensor|None, # Class ids [n]; None, or -1 for one of them, where the class is not known
+        generator:torch.Generator # Source of randomness on the device
+    ): # The same kind as x
+        "Series with some of their tokens drawn anew by the prior, and all that the tokenizer leaves out; warped."
+        anchors, prior = self._own_anchors(), _learnt(self.prior)
+        null = torch.full((len(x),), prior.null_class, device=self.device)
+        ids = null if ids is None else torch.where(ids.to(self.device) < 0, null, ids.to(self.device))
+        def once(chunk, chunk_ids):
+            tokens = self.tokenizer.encode(chunk)
+            share = min(1., (anchors.max_redraw or MAX_REDRAW) * magnitude)
+            redrawn = prior.redraw_tokens(tokens, chunk_ids, share, generator)
+            x_new = self.tokenizer.decode(redrawn) + chunk - self.tokenizer.decode(tokens)
+            return smooth_warp(x_new, anchors.strength * magnitude, self.mean, generator)
+        return self._in_chunks(x, once, ids)
+
+    def _own_anchors(self):
+        if self.anchors is not None: return self.anchors
+        raise RuntimeError("this generator has no anchors, its file is from before they were: fit it again, "
+                           "or use mode='perturb'")
 
     def _mapped(self, x, ids, generator): # ids [n] or None where classes are not known
         if not self.maps or (ids is None and len(self._skipped)): return x

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..data.labels import match_labels, to_python_scalar
 
-__all__ = ['ClassMap', 'balancing_weights']
+__all__ = ['ClassMap', 'class_shares', 'balancing_weights']
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,19 @@ class ClassMap:
         return torch.equal(self.to_gen.cpu(), other.to_gen.cpu())
 
 
+def class_shares(
+    dl, # Loader
+    n_classes:int # Of the loader
+) -> np.ndarray|None: # [n_classes], sums to 1; None where rows do not have one class each
+    "Which share of its rows each class has, as the loader draws them: with its weights and repeated rows."
+    ids, weights = np.asarray(dl.dataset.ptls[-1]), getattr(dl, 'weights', None)
+    if ids.size != len(ids): return None                                 # several labels a row
+    shares = np.bincount(ids.reshape(-1).astype(int), weights, n_classes)
+    return shares / shares.sum()
+
+
 def balancing_weights(
-    proportions:np.ndarray, # π: share of each class in the data [n_classes]
+    proportions:np.ndarray, # π: share of each class in the loader [n_classes]
     real:float, # Share of rows that stay real, over the rows of a batch
     synthetic:float # Share of rows that are synthetic
 ) -> np.ndarray: # Weights by which synthetic rows draw their class [n_classes], not negative

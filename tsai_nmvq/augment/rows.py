@@ -1,14 +1,16 @@
 """Kinds of synthetic row: given the rows of a batch, a series in the place of each."""
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .classes import ClassMap, balancing_weights
+from .bank import RowBank
+from .classes import ClassMap
 from .pool import SeriesPool
 
-__all__ = ['MadeRows', 'RowKind', 'SampledRows', 'PerturbedRows']
+__all__ = ['MadeRows', 'RowKind', 'ClassDraw', 'SampledRows', 'VariedRows', 'VARIATIONS']
 
 
 @dataclass(frozen=True)
@@ -30,56 +32,82 @@ class RowKind(Protocol):
         "A synthetic row for each."
 
 
+@dataclass(frozen=True, eq=False)
+class ClassDraw:
+    "Classes of synthetic rows, drawn by weights instead of taken from the batch's rows."
+    weights:Tensor              # Of the loader's classes [n_classes], not negative, on the batch's device
+    generator:torch.Generator   # Source of randomness there
+
+    def ids(self, n:int) -> Tensor: # Class ids of the loader [n]
+        return torch.multinomial(self.weights, n, replacement=True, generator=self.generator)
+
+
 class SampledRows:
-    "Series of the same class, or of classes that even the batch out, from a pool of samples."
+    "Series of the same class, or of drawn classes, from a pool of samples."
     def __init__(self,
         pool:SeriesPool, # Samples by class
         classes:ClassMap, # The loader's classes and the generator's
         generator:torch.Generator, # Source of randomness on the batch's device
-        shares:tuple=None # (real, synthetic) shares of a batch whose classes are evened out; None keeps rows' classes
+        class_draw:ClassDraw|None=None # Draws classes that the generator has; None keeps rows' own
     ):
-        self.pool, self.classes, self.generator, self.shares = pool, classes, generator, shares
+        self.pool, self.classes, self.generator, self.class_draw = pool, classes, generator, class_draw
         self.spec = pool.gen.spec
 
     def draw(self, x, y, chosen, magnitude): # As in `RowKind`; of no strength
         ids = self._gen_ids(x, y)
-        if self.shares is not None: ids, y = self._evened_out(ids, y, chosen, self.shares)
+        if self.class_draw is not None:
+            y_drawn = self.class_draw.ids(len(x))
+            ids = torch.where(chosen, self.classes.to_gen[y_drawn], ids)
+            y = y if y is None else torch.where(chosen, y_drawn, y)
         return MadeRows(self.pool.draw(ids.clamp_min(0), self.generator), y, ids >= 0)
 
     def _gen_ids(self, x, y): # -> class ids of the generator [n], -1 where the generator does not know the class
         if self.spec.n_classes == 0: return torch.zeros(len(x), dtype=torch.long, device=x.device)
-        if y is None: return self._drawn_classes(self.spec.proportions, x)
-        if y.is_floating_point() or y.ndim != 1:
+        if y is None:
+            proportions = torch.tensor(self.spec.proportions, dtype=torch.float, device=x.device)
+            return ClassDraw(proportions, self.generator).ids(len(x))
+        if not _are_ids(y):
             raise ValueError(f"NMVQAugment(mode='generate') needs one class id a row, y has shape {tuple(y.shape)} "
-                             f"and type {y.dtype}; use mode='perturb'")
+                             f"and type {y.dtype}; use another mode")
         return self.classes.to_gen[y]
 
-    def _drawn_classes(self, weights, like): # [n_classes] -> class ids of the generator [len(like)]
-        weights = torch.as_tensor(weights, dtype=torch.float, device=like.device)
-        return torch.multinomial(weights, len(like), replacement=True, generator=self.generator)
 
-    def _evened_out(self, ids, y, chosen, shares):
-        drawn = self._drawn_classes(balancing_weights(self.spec.proportions, *shares), ids)
-        if y is None: return torch.where(chosen, drawn, ids), y
-        y_drawn = self.classes.to_dls[drawn]
-        chosen = chosen & (y_drawn >= 0)
-        return torch.where(chosen, drawn, ids), torch.where(chosen, y_drawn, y)
+# {mode: function (sampler, x, magnitude, class ids or None, generator, mapped) -> series in the place of x}
+VARIATIONS:dict[str, Callable] = dict(
+    warp=lambda sampler, x, magnitude, ids, generator, mapped: sampler.warp(x, magnitude, generator),
+    redraw=lambda sampler, x, magnitude, ids, generator, mapped: sampler.redraw(x, magnitude, ids, generator),
+    perturb=lambda sampler, x, magnitude, ids, generator, mapped: sampler.perturb(x, magnitude, generator, mapped, ids),
+)
 
 
-class PerturbedRows:
-    "The row's own stochastic reconstruction, mapped: labels, targets or none stay right."
+class VariedRows:
+    "A variation of the row itself, whose label, target or none stays right; or of an earlier row of a drawn class."
     def __init__(self,
         gen, # Object with .device, .to and .sampler
+        vary:Callable, # One of `VARIATIONS`, or another of the kind
         classes:ClassMap|None, # The loader's classes and the generator's, where the loader has some
         generator:torch.Generator, # Source of randomness on the batch's device
-        mapped:bool # Whether series go through the mapper
+        mapped:bool=True, # Whether series go through the mapper, of variations that have one
+        class_draw:ClassDraw|None=None, # Draws classes; None keeps rows' own
+        bank:RowBank|None=None # Rows by the loader's class, where classes are drawn
     ):
-        self.gen, self.classes, self.generator, self.mapped = gen, classes, generator, mapped
+        self.gen, self.vary, self.classes, self.generator, self.mapped = gen, vary, classes, generator, mapped
+        self.class_draw, self.bank = class_draw, bank
 
     def draw(self, x, y, chosen, magnitude): # As in `RowKind`
         if self.gen.device != x.device: self.gen.to(x.device)
-        ids = None                                                       # of targets and of several labels a row
-        if self.classes is not None and y is not None and y.ndim == 1 and not y.is_floating_point():
-            ids = self.classes.to_gen[y]
-        x_map = self.gen.sampler.perturb(x, magnitude, self.generator, self.mapped, ids)
-        return MadeRows(x_map, y, torch.ones(len(x), dtype=torch.bool, device=x.device))
+        has_ids = self.classes is not None and y is not None and _are_ids(y)
+        if has_ids and self.class_draw is not None: x, y = self._of_drawn_classes(x, y, chosen)
+        ids = self.classes.to_gen[y] if has_ids else None
+        x_new = self.vary(self.gen.sampler, x, magnitude, ids, self.generator, self.mapped)
+        return MadeRows(x_new, y, torch.ones(len(x), dtype=torch.bool, device=x.device))
+
+    def _of_drawn_classes(self, x, y, chosen):
+        self.bank.add(x, y)
+        y_drawn = self.class_draw.ids(len(x))
+        rows, held = self.bank.draw(y_drawn, self.generator)
+        chosen = chosen & held
+        return torch.where(chosen[:, None, None], rows, x), torch.where(chosen, y_drawn, y)
+
+
+def _are_ids(y): return y.ndim == 1 and not y.is_floating_point()

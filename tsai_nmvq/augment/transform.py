@@ -5,42 +5,50 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 
+import numpy as np
 import torch
 from fastai.vision.augment import RandTransform
 from fastcore.foundation import L
 from fasttransform import ItemTransform, Transform
 from torch import Tensor
+from tsai.data.core import TSTensor
 
 from ..rng import generator_on
-from .classes import ClassMap
+from .bank import RowBank
+from .batch_statistics import AugmentedTensor
+from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
-from .rows import PerturbedRows, RowKind, SampledRows
+from .rows import VARIATIONS, ClassDraw, VariedRows, RowKind, SampledRows
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
-MODES = ('generate', 'perturb')
-TRANSIENT = ('_pool', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
+MODES = ('generate', *VARIATIONS)
+MAGNITUDES = dict(perturb=0.5) # of modes in which 1 is not the usual one
+TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
 
 
 class NMVQAugment(ItemTransform, RandTransform):
-    """Batch transform that puts mapped synthetic series of the same class into training batches, in the data's units.
+    """Batch transform that puts synthetic series of the same class into training batches, in the data's units.
 
     Works on training batches only: it does nothing in validation and inference, wherever gradients are off, and while
     the loaders are set up (a `TSStandardize()` that learns its statistics there must see real data).
     It leaves the global random state alone, and an exported learner does not carry the generator along."""
     order, split_idx = 80, 0                                             # before TSStandardize, which is 90
     _classes:ClassMap|None              # The loader's classes and the generator's
+    _shares:np.ndarray|None             # Of the loader's classes in training; None where there is no one class a row
     _pool:SeriesPool|None               # Series kept ready
+    _bank:RowBank|None                  # Real rows by class, where classes are drawn
     _draws:torch.Generator|None         # Source of randomness on the batch's device
     _pipeline:weakref.ref|None          # The loader's transforms, until they are set up
 
     def __init__(self,
         gen=None, # `NMVQGenerator`; None (as in a learner loaded from an export) does nothing
-        p:float=0.5, # Probability that a row is replaced, 0..1; with append, the share of rows added
-        mode:str='generate', # 'generate': a series of the class; 'perturb': the row's stochastic reconstruction, mapped
-        magnitude:float=0.5, # Strength of 'perturb', 0..1, as in tsai's RandAugment; 0 does nothing in either mode
+        p:float=1., # Share of rows added, 0..1; with append=False, the probability that a row is replaced
+        mode:str='warp', # What a synthetic row is. 'warp': a real row, warped as strongly as makes it new; 'redraw':
+                         # with tokens drawn anew too; 'perturb': its stochastic reconstruction; 'generate': a sample
+        magnitude:float=None, # Strength of variations of a row, 0..1; 0 does nothing. 0.5 for 'perturb', else 1
         balance:bool=False, # Draw classes of synthetic rows so that batches come as near to equal classes as p allows
-        append:bool=False, # Add rows instead of replacing them
+        append:bool=True, # Add rows, which BatchNorm normalises apart; False replaces real ones
         mapped:bool=True, # False leaves the mapper out
         pool_size:int=None, # Series kept ready; twice the training split, in 128..1024, by default
         reuse:int=8, # Draws of a series, on average, before a fresh one replaces it
@@ -54,14 +62,14 @@ class NMVQAugment(ItemTransform, RandTransform):
         if reuse < 1: raise ValueError(f"reuse is {reuse}, expected 1 draw or more")
         if gen is not None and (gen.spec is None or (mode == 'generate' and gen.prior is None)):
             raise RuntimeError("the generator is not fitted: call gen.fit(X, y, splits=splits) before NMVQAugment(gen)")
-        if balance and (mode == 'perturb' or (gen is not None and not gen.spec.vocab)):
-            raise ValueError("balance draws other classes: it needs mode='generate' and a generator that was fitted "
-                             "with labels")
+        if balance and gen is not None and not gen.spec.vocab:
+            raise ValueError("balance draws other classes: it needs a generator that was fitted with labels")
         super().__init__(p=1., **kwargs)
-        self.gen, self.p, self.mode, self.magnitude = gen, p, mode, magnitude
+        self.gen, self.p, self.mode = gen, p, mode
+        self.magnitude = MAGNITUDES.get(mode, 1.) if magnitude is None else magnitude
         self.balance, self.append, self.mapped = balance, append, mapped
         self.pool_size, self.reuse, self.unknown, self.seed = pool_size, reuse, unknown, seed
-        self._paused, self._classes = False, None
+        self._paused, self._classes, self._shares = False, None, None
         for name in TRANSIENT: setattr(self, name, None)
 
     # Set up
@@ -75,17 +83,22 @@ class NMVQAugment(ItemTransform, RandTransform):
         if self._classes is not None and classes is not None and not self._classes.same_as(classes):
             raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
         self._classes = classes or self._classes
+        if classes is not None and getattr(dl.dataset, 'split_idx', 0) == 0:
+            self._shares = class_shares(dl, len(classes.to_gen))
 
     def _match_classes(self, dl): # -> `ClassMap`, or None where the loader has no classes
         labelled, has_classes = len(dl.dataset[[0]]) > 1, getattr(dl, 'cat', False)
-        if self.mode == 'perturb':
+        if self.mode in VARIATIONS:
+            if self.balance and not (labelled and has_classes):
+                raise ValueError("balance evens classes out, and these loaders have none; leave it out, or pass "
+                                 "tfms=[None, TSClassification()]")
             return ClassMap.match(dl.vocab, self.gen.spec.vocab, 'skip') if labelled and has_classes else None
         if labelled and not has_classes:
             raise ValueError("NMVQAugment(mode='generate') needs class labels, and these loaders have none; for "
-                             "classes pass tfms=[None, TSClassification()], for regression targets use mode='perturb', "
+                             "classes pass tfms=[None, TSClassification()], for regression targets use another mode, "
                              "which keeps them right")
         if labelled and not self.gen.spec.vocab:
-            raise ValueError("this generator was fitted without labels, its series have no class; use mode='perturb', "
+            raise ValueError("this generator was fitted without labels, its series have no class; use another mode, "
                              "or fit it with y")
         return ClassMap.match(dl.vocab, self.gen.spec.vocab, self.unknown) if labelled else None
 
@@ -138,8 +151,9 @@ class NMVQAugment(ItemTransform, RandTransform):
         base = torch.randperm(len(x), device=x.device, generator=generator)[:n]
         y_base, chosen = None if y is None else _plain(y)[base], torch.ones_like(base, dtype=torch.bool)
         made = self._row_kind(x, generator).draw(_plain(x)[base], y_base, chosen, self.magnitude)
-        new = torch.cat((_plain(x), made.x[made.valid]))
-        return _like(new, x), y if made.y is None else _like(torch.cat((_plain(y), made.y[made.valid])), y)
+        new, is_marked = made.x[made.valid], type(x) is TSTensor and len(x) > 0
+        new = AugmentedTensor.of(_plain(x), new) if is_marked else _like(torch.cat((_plain(x), new)), x)
+        return new, y if made.y is None else _like(torch.cat((_plain(y), made.y[made.valid])), y)
 
     def _generator(self, device): # draws go on from batch to batch
         if self._draws is None or self._draws.device != device: self._draws = generator_on(device, self._seed)
@@ -147,10 +161,28 @@ class NMVQAugment(ItemTransform, RandTransform):
 
     def _row_kind(self, x, generator) -> RowKind: # made a batch: p, balance and mapped may change in between
         if self._classes is not None: self._classes = self._classes.to(x.device)
-        if self.mode == 'perturb': return PerturbedRows(self.gen, self._classes, generator, self.mapped)
-        classes = self._classes or ClassMap.identity(self.gen.spec.n_classes).to(x.device)
-        shares = (1. if self.append else 1 - self.p, self.p) if self.balance else None
-        return SampledRows(self._fitting_pool(x), classes, generator, shares)
+        class_draw = self._class_draw(x.device, generator)
+        if self.mode not in VARIATIONS:
+            classes = self._classes or ClassMap.identity(self.gen.spec.n_classes).to(x.device)
+            return SampledRows(self._fitting_pool(x), classes, generator, class_draw)
+        bank = None if class_draw is None else self._fitting_bank(x, len(class_draw.weights))
+        return VariedRows(self.gen, VARIATIONS[self.mode], self._classes, generator, self.mapped, class_draw, bank)
+
+    def _class_draw(self, device, generator) -> ClassDraw|None: # None where rows keep their class
+        other_rows = self.append and self.mode in VARIATIONS and self._shares is not None # not the batch's own again
+        if not self.balance and not other_rows: return None
+        spec, classes = self.gen.spec, self._classes
+        weights = spec.proportions if self._shares is None else self._shares
+        if self.balance: weights = balancing_weights(weights, 1. if self.append else 1 - self.p, self.p)
+        weights = torch.tensor(weights, dtype=torch.float, device=device)
+        if self.mode not in VARIATIONS and classes is not None: weights = weights * (classes.to_gen >= 0)
+        return ClassDraw(weights, generator)
+
+    def _fitting_bank(self, x, n_classes) -> RowBank: # on the batch's device and of its type
+        bank = self._bank
+        if bank is None or (bank.rows.device, bank.rows.dtype) != (x.device, x.dtype):
+            bank = self._bank = RowBank(n_classes, _plain(x))
+        return bank
 
     def _fitting_pool(self, x) -> SeriesPool: # on the batch's device and of its type
         pool = self._pool
@@ -178,7 +210,7 @@ class NMVQAugment(ItemTransform, RandTransform):
         return new
 
     def __repr__(self):
-        what = f"magnitude={self.magnitude}" if self.mode == 'perturb' else f"balance={self.balance}"
+        what = f"magnitude={self.magnitude}, balance={self.balance}"
         gen = 'no generator' if self.gen is None else self.gen
         return f"NMVQAugment({gen}, p={self.p}, mode={self.mode!r}, {what}, append={self.append})"
 
@@ -195,7 +227,7 @@ def nmvq_randaug(
     """`NMVQAugment(mode='perturb')` as one of RandAugment's transforms.
 
     It works in the data's own units: put RandAugment before TSStandardize in the list, as their order ties."""
-    return partial(_with_magnitude, NMVQAugment(gen, mode='perturb', **{'p': 1., **kwargs})), low, high
+    return partial(_with_magnitude, NMVQAugment(gen, mode='perturb', **{'p': 1., 'append': False, **kwargs})), low, high
 
 
 def _with_magnitude(aug, magnitude): # RandAugment calls its entries a batch: a new one each would repeat its draws

@@ -1,0 +1,56 @@
+"""BatchNorm of a batch with synthetic rows: real rows as if they were alone, and running statistics of them alone."""
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from tsai.basics import TSStandardize, TSTensor
+from tsai.models.FCN import FCN
+from tsai.models.InceptionTimePlus import InceptionTimePlus
+
+from tsai_nmvq.augment.batch_statistics import AugmentedTensor
+
+
+def far_off(n=5): return 3 + 5 * torch.randn(n, 2, 32)
+
+
+@pytest.mark.parametrize('network', [lambda: FCN(2, 3, layers=[8, 16, 8]), lambda: InceptionTimePlus(2, 3, nf=4)],
+                         ids=['FCN', 'InceptionTimePlus'])
+def test_real_rows_are_as_if_they_were_alone(network):
+    torch.manual_seed(0)
+    model, real = network(), torch.randn(8, 2, 32)
+    alone = copy.deepcopy(model)
+    out = model(AugmentedTensor.of(real, far_off()))
+    assert len(out) == 13 and torch.allclose(out[:8].as_subclass(Tensor), alone(real), atol=1e-5)
+    for (name, found), expected in zip(model.named_buffers(), alone.buffers()): assert torch.equal(found, expected), name
+
+
+def test_in_inference_running_statistics_normalise_all_rows():
+    norm = nn.BatchNorm1d(2).eval()
+    x = AugmentedTensor.of(torch.randn(8, 2, 32), far_off())
+    assert torch.equal(norm(x).as_subclass(Tensor), norm(x.as_subclass(Tensor)))
+
+
+def test_synthetic_rows_have_statistics_of_their_own():
+    out = nn.BatchNorm1d(2)(AugmentedTensor.of(torch.randn(8, 2, 32), far_off())).as_subclass(Tensor)
+    for part in (out[:8], out[8:]): assert part.mean().abs() < 1e-5 and abs(float(part.std()) - 1) < 0.01
+
+
+@pytest.mark.parametrize('n', [0, 1])
+def test_too_few_synthetic_rows_for_statistics_are_normalised_with_the_others(n):
+    x = AugmentedTensor.of(torch.randn(8, 4), torch.randn(n, 4))
+    assert torch.equal(nn.BatchNorm1d(4)(x).as_subclass(Tensor), nn.BatchNorm1d(4)(x.as_subclass(Tensor)))
+
+
+def test_where_a_network_folds_channels_into_the_batch_all_rows_go_together():
+    x = AugmentedTensor.of(torch.randn(8, 2, 32), far_off()).reshape(26, 1, 32)
+    assert torch.equal(nn.BatchNorm1d(1)(x).as_subclass(Tensor), nn.BatchNorm1d(1)(x.as_subclass(Tensor)))
+
+
+def test_both_kinds_of_row_have_gradients_and_the_mark_stays():
+    model = FCN(2, 3, layers=[8, 16, 8])
+    x = TSStandardize(by_sample=True)(AugmentedTensor.of(torch.randn(8, 2, 32), far_off()), split_idx=0)
+    assert isinstance(x, TSTensor) and (x.n_real, x.n_rows) == (8, 13)
+    x.requires_grad_()
+    model(x)[:, 0].square().sum().backward()
+    assert (x.grad.as_subclass(Tensor).abs().sum((1, 2)) > 0).all()

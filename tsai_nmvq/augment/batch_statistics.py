@@ -1,0 +1,47 @@
+"""BatchNorm statistics of real rows alone, in a batch to which synthetic rows were added."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tsai.data.core import TSTensor
+
+__all__ = ['AugmentedTensor']
+
+
+class AugmentedTensor(TSTensor):
+    """A batch whose last rows are synthetic. BatchNorm layers in training normalise real and synthetic rows apart.
+
+    Running statistics, which validation and inference use, are of real rows: synthetic ones cannot shift them. Works in
+    any network whose first axis stays the batch, without a change of it. [after arXiv 1911.09665 and 2312.02253]"""
+    n_real:int  # Rows that come first
+    n_rows:int  # All: where a network has made another first axis of them, BatchNorm is as usual
+
+    @classmethod
+    def of(cls,
+        real:Tensor, # [n, c_in, seq_len]
+        synthetic:Tensor # [m, c_in, seq_len]
+    ) -> 'AugmentedTensor': # [n + m, c_in, seq_len]
+        "Real rows, then synthetic ones."
+        x = torch.cat((real, synthetic)).as_subclass(cls)
+        x.n_real, x.n_rows = len(real), len(x)
+        return x
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is F.batch_norm and args[0].__dict__.get('n_rows') == len(args[0]) and (kwargs or {}).get('training'):
+            return _apart(*args, **kwargs)
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def _apart(x, running_mean, running_var, **settings):
+    n_real, values = x.n_real, x[0, 0].numel() if x.ndim > 2 else 1
+    plain = x.as_subclass(Tensor)
+    if min(n_real, len(x) - n_real) * values < 2: # too few values for statistics of their own
+        return _marked(F.batch_norm(plain, running_mean, running_var, **settings), x)
+    real = F.batch_norm(plain[:n_real], running_mean, running_var, **settings)
+    return _marked(torch.cat((real, F.batch_norm(plain[n_real:], None, None, **settings))), x)
+
+
+def _marked(out, x): # as another batch of the same rows
+    out = out.as_subclass(type(x))
+    out.set_meta(x, as_copy=True)
+    return out
