@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 import torch
 from fake_generator import FakeGenerator, batch, class_of, is_synthetic, loaders, real_rows, sampled
-
 from tsai.basics import TSClassification, get_ts_dls
 
 from tsai_nmvq.augment.classes import ClassMap, balancing_weights

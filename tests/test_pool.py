@@ -5,7 +5,6 @@ import torch
 from fake_generator import SEQ_LEN, FakeGenerator, class_of, loaders, sampled
 
 from tsai_nmvq.augment.pool import REFILL_ROWS, SeriesPool, pool_size
-from tsai_nmvq.augment.transform import NMVQAugment
 
 
 def test_the_pool_takes_the_type_of_the_batch():

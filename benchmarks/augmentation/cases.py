@@ -13,8 +13,8 @@ BALANCED = ('GunPoint', 'ECG200', 'CBF', 'ItalyPowerDemand', 'Lightning7', 'OSUL
             'PhalangesOutlinesCorrect', 'ECG5000', 'ElectricDevices', 'FordA', 'ShapesAll', 'CinCECGTorso')
 IMBALANCED = ('ECG200', 'PhalangesOutlinesCorrect', 'ItalyPowerDemand', 'GunPoint', 'ECG5000', 'ElectricDevices',
               'FordA', 'SwedishLeaf')
-CAPS = dict(PhalangesOutlinesCorrect=200, ECG5000=200, ElectricDevices=200, FordA=200) # training series; the others: all
-CAPS_THINNED = dict(PhalangesOutlinesCorrect=300, ElectricDevices=300, FordA=300)      # before rare classes are thinned
+CAPS = dict(PhalangesOutlinesCorrect=200, ECG5000=200, ElectricDevices=200, FordA=200) # training series; else all
+CAPS_THINNED = dict(PhalangesOutlinesCorrect=300, ElectricDevices=300, FordA=300)      # before thinning
 TEST_SERIES = 1000                  # of the test split, at most
 RATIO, LEAST = 8, 3                 # largest class over a thinned one; series that a thinned class keeps
 

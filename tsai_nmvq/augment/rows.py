@@ -10,7 +10,7 @@ from .bank import RowBank
 from .classes import ClassMap
 from .pool import SeriesPool
 
-__all__ = ['MadeRows', 'RowKind', 'ClassDraw', 'SampledRows', 'VariedRows', 'VARIATIONS']
+__all__ = ['MadeRows', 'RowKind', 'ClassDraw', 'SampledRows', 'OtherRows', 'VariedRows', 'VARIATIONS', 'MAGNITUDES']
 
 
 @dataclass(frozen=True)
@@ -78,36 +78,49 @@ VARIATIONS:dict[str, Callable] = dict(
     redraw=lambda sampler, x, magnitude, ids, generator, mapped: sampler.redraw(x, magnitude, ids, generator),
     perturb=lambda sampler, x, magnitude, ids, generator, mapped: sampler.perturb(x, magnitude, generator, mapped, ids),
 )
+MAGNITUDES = dict(perturb=0.5) # {mode: usual strength}, of modes in which it is not 1
+
+
+@dataclass(frozen=True, eq=False)
+class OtherRows:
+    "Rows of drawn classes from the bank, in the place of the batch's own."
+    bank:RowBank                # Rows by the loader's class
+    class_draw:ClassDraw        # Which class comes next
+
+    def instead_of(self,
+        x:Tensor, # Rows of a batch [n, c_in, seq_len], which the bank keeps
+        y:Tensor, # Class ids of the loader [n]
+        chosen:Tensor # Which may be replaced [n], bool
+    ) -> tuple: # (x, y), of the same shape
+        "Other rows with their classes, where there are some."
+        self.bank.add(x, y)
+        y_drawn = self.class_draw.ids(len(x))
+        rows, held = self.bank.draw(y_drawn, self.class_draw.generator)
+        chosen = chosen & held
+        return torch.where(chosen[:, None, None], rows, x), torch.where(chosen, y_drawn, y)
 
 
 class VariedRows:
-    "A variation of the row itself, whose label, target or none stays right; or of an earlier row of a drawn class."
+    "A variation of the row itself, whose label, target or none stays right; or of an earlier row, with its label."
     def __init__(self,
         gen, # Object with .device, .to and .sampler
         vary:Callable, # One of `VARIATIONS`, or another of the kind
         classes:ClassMap|None, # The loader's classes and the generator's, where the loader has some
         generator:torch.Generator, # Source of randomness on the batch's device
         mapped:bool=True, # Whether series go through the mapper, of variations that have one
-        class_draw:ClassDraw|None=None, # Draws classes; None keeps rows' own
-        bank:RowBank|None=None # Rows by the loader's class, where classes are drawn
+        others:OtherRows|None=None # What is varied instead of the batch's own; None for these
     ):
-        self.gen, self.vary, self.classes, self.generator, self.mapped = gen, vary, classes, generator, mapped
-        self.class_draw, self.bank = class_draw, bank
+        self.gen, self.vary, self.mapped = gen, vary, mapped
+        self.classes, self.generator, self.others = classes, generator, others
 
     def draw(self, x, y, chosen, magnitude): # As in `RowKind`
         if self.gen.device != x.device: self.gen.to(x.device)
-        has_ids = self.classes is not None and y is not None and _are_ids(y)
-        if has_ids and self.class_draw is not None: x, y = self._of_drawn_classes(x, y, chosen)
-        ids = self.classes.to_gen[y] if has_ids else None
+        ids = None                                                       # of targets and of several labels a row
+        if self.classes is not None and y is not None and _are_ids(y):
+            if self.others is not None: x, y = self.others.instead_of(x, y, chosen)
+            ids = self.classes.to_gen[y]
         x_new = self.vary(self.gen.sampler, x, magnitude, ids, self.generator, self.mapped)
         return MadeRows(x_new, y, torch.ones(len(x), dtype=torch.bool, device=x.device))
-
-    def _of_drawn_classes(self, x, y, chosen):
-        self.bank.add(x, y)
-        y_drawn = self.class_draw.ids(len(x))
-        rows, held = self.bank.draw(y_drawn, self.generator)
-        chosen = chosen & held
-        return torch.where(chosen[:, None, None], rows, x), torch.where(chosen, y_drawn, y)
 
 
 def _are_ids(y): return y.ndim == 1 and not y.is_floating_point()

@@ -18,12 +18,11 @@ from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
-from .rows import VARIATIONS, ClassDraw, VariedRows, RowKind, SampledRows
+from .rows import MAGNITUDES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
 MODES = ('generate', *VARIATIONS)
-MAGNITUDES = dict(perturb=0.5) # of modes in which 1 is not the usual one
 TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
 
 
@@ -165,8 +164,9 @@ class NMVQAugment(ItemTransform, RandTransform):
         if self.mode not in VARIATIONS:
             classes = self._classes or ClassMap.identity(self.gen.spec.n_classes).to(x.device)
             return SampledRows(self._fitting_pool(x), classes, generator, class_draw)
-        bank = None if class_draw is None else self._fitting_bank(x, len(class_draw.weights))
-        return VariedRows(self.gen, VARIATIONS[self.mode], self._classes, generator, self.mapped, class_draw, bank)
+        others = None
+        if class_draw is not None: others = OtherRows(self._fitting_bank(x, len(class_draw.weights)), class_draw)
+        return VariedRows(self.gen, VARIATIONS[self.mode], self._classes, generator, self.mapped, others)
 
     def _class_draw(self, device, generator) -> ClassDraw|None: # None where rows keep their class
         other_rows = self.append and self.mode in VARIATIONS and self._shares is not None # not the batch's own again
