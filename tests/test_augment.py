@@ -467,3 +467,16 @@ def test_an_exception_leaves_the_learner_usable(data, own_folder):
     gen.broken, seen.in_training = False, []
     clf.fit_one_cycle(1, 1e-3)
     assert is_synthetic(torch.cat(seen.in_training)).all() and np.isfinite(clf.recorder.values[-1]).all()
+
+
+# Outside fastai
+
+def test_it_works_in_a_plain_pytorch_loop():
+    x, y = torch.zeros(8, 1, SEQ_LEN), torch.arange(8) % 2
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x + y[:, None, None], y), batch_size=4)
+    for mode in ('warp', 'generate'):
+        aug = NMVQAugment(FakeGenerator(), mode=mode, seed=0)
+        for xb, yb in loader:
+            x_new, y_new = aug((xb, yb), split_idx=0)
+            assert len(x_new) == len(y_new) == 8 and torch.equal(x_new[:4], xb) and type(x_new) is torch.Tensor
+            assert is_synthetic(x_new[4:]).all() and torch.equal(class_of(x_new), y_new)

@@ -20,6 +20,7 @@ BS = 64         # of the classifier
 STEPS = 8       # of an epoch
 N_VALID = 8     # series
 ROUNDS = 11
+REPLACED = dict(mode='generate', p=0.5, append=False)
 
 
 def measure(
@@ -49,7 +50,7 @@ def classifiers(
     seq_len:int, # Steps
     device # Where to train
 ) -> dict: # {name: tsai Learner}, 'without' first
-    "The same classifier without the augmentation, with a full pool that stays, and with one that is refilled."
+    "The same classifier without it, with a full pool that stays, one that is refilled, and warped rows added."
     from tsai.data.preprocessing import TSClassification, TSStandardize  # here: other sections do without tsai
     from tsai.models.InceptionTimePlus import InceptionTimePlus
     from tsai.tslearner import TSClassifier
@@ -60,8 +61,9 @@ def classifiers(
     gen = NMVQGenerator.from_learners(*trained_stages(SeriesData.from_arrays(X, y, splits), 'fast', device))
     augments = {
         'without': [],
-        'pool full': [NMVQAugment(gen, reuse=10 ** 6).fill()],
-        'pool refilled': [NMVQAugment(gen).fill()],
+        'pool full': [NMVQAugment(gen, reuse=10 ** 6, **REPLACED).fill()],
+        'pool refilled': [NMVQAugment(gen, **REPLACED).fill()],
+        'rows added': [NMVQAugment(gen)],
     }
     shared = dict(splits=splits, arch=InceptionTimePlus, bs=BS, tfms=[None, TSClassification()],
                   device=torch.device(device))
