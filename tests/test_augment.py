@@ -27,6 +27,7 @@ from tsai.basics import (
     get_ts_dls,
 )
 
+from tsai_nmvq.augment.batch_statistics import AugmentedTensor
 from tsai_nmvq.augment.callback import NMVQSchedule
 from tsai_nmvq.augment.transform import NMVQAugment, nmvq_randaug
 from tsai_nmvq.generator import NMVQGenerator
@@ -120,6 +121,14 @@ def test_append_adds_rows_of_the_batch_s_classes(p, added):
     x, y = batch(loaders(sampled(FakeGenerator(('b', 'a')), p=p, append=True), counts=(20, 20), bs=40))
     assert len(x) == len(y) == 40 + added
     assert (x[:40] == y[:40].view(-1, 1, 1)).all() and (x[40:, 0, 0] == 101 - y[40:]).all()
+
+
+@pytest.mark.parametrize('settings, apart', [(dict(), True), (dict(mode='generate'), True), (dict(balance=True), False),
+                                             (dict(append=False), False)], ids=str)
+def test_added_rows_of_the_same_classes_are_normalised_apart(settings, apart):
+    x, _ = loaders(NMVQAugment(FakeGenerator(), **settings), TSStandardize(by_sample=True)).one_batch()
+    assert isinstance(x, AugmentedTensor) == apart
+    if apart: assert (x.n_real, x.n_rows) == (100, 200)
 
 
 def test_append_adds_perturbed_rows_with_their_targets():
@@ -492,7 +501,8 @@ def test_a_schedule_sets_the_share_of_each_batch_and_puts_it_back(p, share):
 
 def test_a_schedule_needs_the_transform():
     X, y = real_rows()
-    clf = TSClassifier(X, y, splits=(range(80), range(80, 100)), tfms=[None, TSClassification()], arch='FCN')
+    clf = TSClassifier(X, y, splits=(list(range(80)), list(range(80, 100))),
+                       tfms=[None, TSClassification()], arch='FCN')
     with pytest.raises(ValueError, match='has 0 NMVQAugment transforms'), clf.no_bar(): clf.fit(1, cbs=NMVQSchedule())
 
 

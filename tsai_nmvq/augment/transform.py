@@ -153,8 +153,10 @@ class NMVQAugment(ItemTransform, RandTransform):
         base = torch.cat(passes)[:n]
         y_base, chosen = None if y is None else _plain(y)[base], torch.ones_like(base, dtype=torch.bool)
         made = self._row_kind(x, generator).draw(_plain(x)[base], y_base, chosen, self.magnitude)
-        new, is_marked = made.x[made.valid], type(x) is TSTensor and len(x) > 0
-        new = AugmentedTensor.of(_plain(x), new) if is_marked else _like(torch.cat((_plain(x), new)), x)
+        new = made.x[made.valid]
+        # other classes than the real rows': statistics of their own would take away what tells them apart
+        apart = type(x) is TSTensor and not self.balance
+        new = AugmentedTensor.of(_plain(x), new) if apart else _like(torch.cat((_plain(x), new)), x)
         return new, y if made.y is None else _like(torch.cat((_plain(y), made.y[made.valid])), y)
 
     def _generator(self, device): # draws go on from batch to batch
