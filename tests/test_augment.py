@@ -123,7 +123,7 @@ def test_append_adds_rows_of_the_batch_s_classes(p, added):
     assert (x[:40] == y[:40].view(-1, 1, 1)).all() and (x[40:, 0, 0] == 101 - y[40:]).all()
 
 
-@pytest.mark.parametrize('settings, apart', [(dict(), True), (dict(mode='generate'), True), (dict(balance=True), False),
+@pytest.mark.parametrize('settings, apart', [(dict(), True), (dict(mode='generate'), True), (dict(balance=True), True),
                                              (dict(append=False), False)], ids=str)
 def test_added_rows_of_the_same_classes_are_normalised_apart(settings, apart):
     x, _ = loaders(NMVQAugment(FakeGenerator(), **settings), TSStandardize(by_sample=True)).one_batch()
@@ -141,13 +141,23 @@ def test_append_adds_perturbed_rows_with_their_targets():
 
 
 @pytest.mark.parametrize('p, append, share', [
-    (0.5, False, 0.5), (0.9, False, 0.5), (0.2, False, 0.28), (1., True, 0.5), (0.5, True, 0.4)])
+    (0.5, False, 0.5), (0.9, False, 0.5), (0.2, False, 0.28), (1., True, 0.5), (0.5, True, 0.5)])
 def test_balance_evens_the_classes_as_far_as_p_allows(p, append, share):
     aug = sampled(FakeGenerator(('b', 'a'), (100, 900)), p=p, balance=True, append=append)
     x, y = batch(loaders(aug, counts=(900, 100), bs=1000))
     synthetic = is_synthetic(x)
     assert (class_of(x)[synthetic] == 1 - y[synthetic]).all() and (class_of(x)[~synthetic] == y[~synthetic]).all()
     assert abs(float((y == 1).float().mean()) - share) < 0.06
+
+
+@pytest.mark.parametrize('mode', ['warp', 'generate'])
+def test_balance_evens_real_and_added_rows_alike(mode): # or being synthetic would tell of the class
+    aug = NMVQAugment(FakeGenerator(counts=(900, 100)), mode=mode, balance=True, seed=0)
+    dls = loaders(aug, counts=(900, 100), bs=500)
+    dls.one_batch()
+    x, y = batch(dls)
+    assert not is_synthetic(x[:500]).any() and is_synthetic(x[500:]).all() and (class_of(x) == y).all()
+    for part in (y[:500], y[500:]): assert abs(float(part.float().mean()) - 0.5) < 0.08
 
 
 def test_a_p_that_changes_between_batches_reaches_balance(): # a schedule may set it

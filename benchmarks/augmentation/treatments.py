@@ -91,6 +91,8 @@ TREATMENTS:dict[str, Treatment] = {
     'OHIT': Treatment(fill_up=_ohit),
     'NMVQAugment': ours(),
     'NMVQAugment, balance': ours(balance=True),
+    'random oversampling, NMVQAugment': Treatment(lambda gen: [NMVQAugment(gen)], needs_generator=True,
+                                                  fill_up=sampler_of_imblearn(_oversampler)),
 }
 RIVALS = ('none', 'window warp, scaling', 'RandAugment', 'MixUp1d', 'CutMix1d', 'IntraClassCutMix1d')
 IMBALANCED_RIVALS = ('none', 'class weights', 'random oversampling', 'SMOTE', 'ADASYN', 'OHIT')

@@ -10,7 +10,8 @@ from .bank import RowBank
 from .classes import ClassMap
 from .pool import SeriesPool
 
-__all__ = ['MadeRows', 'RowKind', 'ClassDraw', 'SampledRows', 'OtherRows', 'VariedRows', 'VARIATIONS', 'MAGNITUDES']
+__all__ = ['MadeRows', 'RowKind', 'ClassDraw', 'SampledRows', 'OtherRows', 'VariedRows', 'VARIATIONS', 'MAGNITUDES',
+           'are_ids']
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class SampledRows:
         if y is None:
             proportions = torch.tensor(self.spec.proportions, dtype=torch.float, device=x.device)
             return ClassDraw(proportions, self.generator).ids(len(x))
-        if not _are_ids(y):
+        if not are_ids(y):
             raise ValueError(f"NMVQAugment(mode='generate') needs one class id a row, y has shape {tuple(y.shape)} "
                              f"and type {y.dtype}; use another mode")
         return self.classes.to_gen[y]
@@ -88,12 +89,11 @@ class OtherRows:
     class_draw:ClassDraw        # Which class comes next
 
     def instead_of(self,
-        x:Tensor, # Rows of a batch [n, c_in, seq_len], which the bank keeps
+        x:Tensor, # Rows of a batch [n, c_in, seq_len]
         y:Tensor, # Class ids of the loader [n]
         chosen:Tensor # Which may be replaced [n], bool
     ) -> tuple: # (x, y), of the same shape
         "Other rows with their classes, where there are some."
-        self.bank.add(x, y)
         y_drawn = self.class_draw.ids(len(x))
         rows, held = self.bank.draw(y_drawn, self.class_draw.generator)
         chosen = chosen & held
@@ -116,11 +116,15 @@ class VariedRows:
     def draw(self, x, y, chosen, magnitude): # As in `RowKind`
         if self.gen.device != x.device: self.gen.to(x.device)
         ids = None                                                       # of targets and of several labels a row
-        if self.classes is not None and y is not None and _are_ids(y):
+        if self.classes is not None and y is not None and are_ids(y):
             if self.others is not None: x, y = self.others.instead_of(x, y, chosen)
             ids = self.classes.to_gen[y]
         x_new = self.vary(self.gen.sampler, x, magnitude, ids, self.generator, self.mapped)
         return MadeRows(x_new, y, torch.ones(len(x), dtype=torch.bool, device=x.device))
 
 
-def _are_ids(y): return y.ndim == 1 and not y.is_floating_point()
+def are_ids(
+    y:Tensor # [n, ...]
+) -> bool: # Whether it is one class id a row
+    "Class ids, and neither targets nor several labels."
+    return y.ndim == 1 and not y.is_floating_point()

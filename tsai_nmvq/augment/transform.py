@@ -19,11 +19,12 @@ from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
-from .rows import MAGNITUDES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows
+from .rows import MAGNITUDES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows, are_ids
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
 MODES = ('generate', *VARIATIONS)
+EPS = 1e-6
 TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
 
 
@@ -138,6 +139,8 @@ class NMVQAugment(ItemTransform, RandTransform):
         x, *rest = b if is_tuple else (b,)
         y = rest[0] if rest else None
         self.gen.spec.check(x, 'the generator of NMVQAugment')
+        if (self.balance or self._varies_others) and y is not None and are_ids(y):
+            self._fitting_bank(x).add(_plain(x), _plain(y))
         x, y = (self._append if self.append else self._replace)(x, y, self._generator(x.device))
         return (x, *([y] if rest else []), *rest[1:]) if is_tuple else x
 
@@ -148,16 +151,24 @@ class NMVQAugment(ItemTransform, RandTransform):
         return _like(new, x), y if y is None else _like(made.y, y)
 
     def _append(self, x, y, generator):
+        real, y_real = _plain(x), _plain(y)
+        if self.balance: real, y_real = self._evened_out(real, y_real, generator)
         n = max(1, round(self.p * len(x)))
         passes = [torch.randperm(len(x), device=x.device, generator=generator) for _ in range(math.ceil(n / len(x)))]
         base = torch.cat(passes)[:n]
-        y_base, chosen = None if y is None else _plain(y)[base], torch.ones_like(base, dtype=torch.bool)
-        made = self._row_kind(x, generator).draw(_plain(x)[base], y_base, chosen, self.magnitude)
+        y_base, chosen = None if y is None else y_real[base], torch.ones_like(base, dtype=torch.bool)
+        made = self._row_kind(x, generator).draw(real[base], y_base, chosen, self.magnitude)
         new = made.x[made.valid]
-        # other classes than the real rows': statistics of their own would take away what tells them apart
-        apart = type(x) is TSTensor and not self.balance
-        new = AugmentedTensor.of(_plain(x), new) if apart else _like(torch.cat((_plain(x), new)), x)
-        return new, y if made.y is None else _like(torch.cat((_plain(y), made.y[made.valid])), y)
+        x = AugmentedTensor.of(real, new) if type(x) is TSTensor else _like(torch.cat((real, new)), x)
+        return x, y if made.y is None else _like(torch.cat((y_real, made.y[made.valid])), y)
+
+    def _evened_out(self, x, y, generator): # earlier rows of rare classes in the place of rows of frequent ones
+        if y is None or not are_ids(y): return x, y
+        shares = torch.tensor(self._class_shares, dtype=torch.float, device=x.device)
+        even = (shares > 0) / (shares > 0).sum()
+        replaced = torch.rand(len(x), device=x.device, generator=generator) * shares[y] >= even[y]
+        rare = ClassDraw((even - shares).clamp_min(0) + EPS * even, generator) # all may be even: some weight is needed
+        return OtherRows(self._fitting_bank(x), rare).instead_of(x, y, replaced)
 
     def _generator(self, device): # draws go on from batch to batch
         if self._draws is None or self._draws.device != device: self._draws = generator_on(device, self._seed)
@@ -169,24 +180,29 @@ class NMVQAugment(ItemTransform, RandTransform):
         if self.mode not in VARIATIONS:
             classes = self._classes or ClassMap.identity(self.gen.spec.n_classes).to(x.device)
             return SampledRows(self._fitting_pool(x), classes, generator, class_draw)
-        others = None
-        if class_draw is not None: others = OtherRows(self._fitting_bank(x, len(class_draw.weights)), class_draw)
+        others = None if class_draw is None else OtherRows(self._fitting_bank(x), class_draw)
         return VariedRows(self.gen, VARIATIONS[self.mode], self._classes, generator, self.mapped, others)
 
+    @property
+    def _class_shares(self): # of the loader; of the training split where there was no set-up
+        return self.gen.spec.proportions if self._shares is None else self._shares
+
     def _class_draw(self, device, generator) -> ClassDraw|None: # None where rows keep their class
-        other_rows = self.append and self.mode in VARIATIONS and self._shares is not None # not the batch's own again
-        if not self.balance and not other_rows: return None
-        spec, classes = self.gen.spec, self._classes
-        weights = spec.proportions if self._shares is None else self._shares
-        if self.balance: weights = balancing_weights(weights, 1. if self.append else 1 - self.p, self.p)
+        if not self.balance and not self._varies_others: return None
+        weights, classes = self._class_shares, self._classes
+        if self.balance: weights = weights > 0 if self.append else balancing_weights(weights, 1 - self.p, self.p)
         weights = torch.tensor(weights, dtype=torch.float, device=device)
         if self.mode not in VARIATIONS and classes is not None: weights = weights * (classes.to_gen >= 0)
         return ClassDraw(weights, generator)
 
-    def _fitting_bank(self, x, n_classes) -> RowBank: # on the batch's device and of its type
+    @property
+    def _varies_others(self): # whether rows of earlier batches are varied too
+        return self.append and self.mode in VARIATIONS and self._shares is not None
+
+    def _fitting_bank(self, x) -> RowBank: # on the batch's device and of its type
         bank = self._bank
         if bank is None or (bank.rows.device, bank.rows.dtype) != (x.device, x.dtype):
-            bank = self._bank = RowBank(n_classes, _plain(x))
+            bank = self._bank = RowBank(len(self._class_shares), _plain(x))
         return bank
 
     def _fitting_pool(self, x) -> SeriesPool: # on the batch's device and of its type
