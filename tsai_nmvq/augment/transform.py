@@ -48,7 +48,8 @@ class NMVQAugment(ItemTransform, RandTransform):
         mode:str='warp', # What a synthetic row is. 'warp': a real row, warped as strongly as makes it new; 'redraw':
                          # with tokens drawn anew too; 'perturb': its stochastic reconstruction; 'generate': a sample
         magnitude:float=None, # Strength of variations of a row, 0..1; 0 does nothing. 0.5 for 'perturb', else 1
-        balance:bool=False, # Draw classes of synthetic rows so that batches come as near to equal classes as p allows
+        balance:bool=False, # Even classes out: earlier rows of rare classes replace some of frequent ones, and all are
+                            # added to alike; with append=False, synthetic rows alone, as far as p allows
         append:bool=True, # Add rows, which BatchNorm normalises apart; False replaces real ones
         mapped:bool=True, # False leaves the mapper out
         pool_size:int=None, # Series kept ready; twice the training split, in 128..1024, by default
