@@ -247,13 +247,13 @@ TABLES: dict[str, Callable[[], str]] = { # {name in the marker: Markdown}
         Column('model'), Column('seconds', digits='.0f'), Column('FID', digits='.4f'),
         Column('reference seconds / seconds', 'times as fast', '.1f')), say=PIPELINE),
     'speed_own': Table('speed_own'),
-    **{f'augmentation_{name}': Table(f'augmentation_{name}', AUGMENTED) for name in ('fcn', 'seeds', 'inception')},
+    **{f'augmentation_{name}': Table(f'augmentation_{name}', AUGMENTED) for name in ('fcn', 'seeds')},
     'augmentation_thinned': Table('augmentation_thinned', (Column('treatment', ' '), Column('G-mean, %', digits='.1f'),
                                                            *AUGMENTED[2:])),
 
     'speed_augment': Table('speed_augment', (
-        STEPS, *named('without, ms', 'pool full, ms', 'pool refilled, ms', 'rows added, ms'),
-        *named('pool full / without', 'pool refilled / without', 'rows added / without', digits='.2f'))),
+        STEPS, *named('without, ms', 'pool full, ms', 'pool refilled, ms'),
+        *named('pool full / without', 'pool refilled / without', digits='.2f'))),
     'speed_import': Table('speed_import', say=IMPORTS),
     'growth_length': Table('speed_growth_length', (STEPS, *GROWTH)),
     'growth_series': Table('speed_growth_series', (Column('n', 'series', ','), *GROWTH)),

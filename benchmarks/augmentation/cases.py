@@ -39,7 +39,7 @@ class SmallSet:
         suffix:str='.json' # '.nmvq' for the generator
     ) -> Path:
         "A file of this set."
-        return Path(folder) / ('_'.join([self.name, *('thinned' * self.thinned,), *map(str, what)]) + suffix)
+        return Path(folder) / ('_'.join([self.name, *['thinned'] * self.thinned, *map(str, what)]) + suffix)
 
 
 def _part(rows, y, n): # of each class about its share
