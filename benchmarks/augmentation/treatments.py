@@ -60,7 +60,7 @@ def _adasyn(seed, k):
 def _ohit(x, y, seed): # aeon is asked for by this treatment alone
     from aeon.transformations.collection.imbalance import OHIT
     try: x_new, y_new = OHIT(random_state=seed).fit_transform(x, y)
-    except ValueError: return x, y                                       # a class of three series has too few neighbours
+    except ValueError: return x, y                                       # too few neighbours in a class of three
     return np.asarray(x_new, np.float32), y_new
 
 
