@@ -23,10 +23,6 @@ DOCUMENTS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'Makefile', RO
 needs_proc = pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='PeakMemory reads /proc')
 
 
-@pytest.fixture(autouse=True)
-def from_the_root(monkeypatch): monkeypatch.syspath_prepend(str(ROOT)) # benchmarks is not installed
-
-
 @pytest.mark.parametrize('module', MODULES)
 def test_imports(module): assert import_module(module).__doc__
 
