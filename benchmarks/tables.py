@@ -247,7 +247,7 @@ TABLES: dict[str, Callable[[], str]] = { # {name in the marker: Markdown}
         Column('model'), Column('seconds', digits='.0f'), Column('FID', digits='.4f'),
         Column('reference seconds / seconds', 'times as fast', '.1f')), say=PIPELINE),
     'speed_own': Table('speed_own'),
-    **{f'augmentation_{name}': Table(f'augmentation_{name}', AUGMENTED) for name in ('fcn', 'seeds')},
+    **{f'augmentation_{name}': Table(f'augmentation_{name}', AUGMENTED) for name in ('fcn', 'seeds', 'inception')},
     'augmentation_thinned': Table('augmentation_thinned', (Column('treatment', ' '), Column('G-mean, %', digits='.1f'),
                                                            *AUGMENTED[2:])),
 
