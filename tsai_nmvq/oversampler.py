@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array, check_random_state
 from sklearn_compat.utils.validation import validate_data
 
-from .augment.rows import MAGNITUDES, VARIATIONS
+from .augment.rows import MAGNITUDES, MODES, VARIATIONS
 from .generator import NMVQGenerator
 from .models.tokenizer import MIN_SEQ_LEN
 from .rng import generator_on
@@ -48,8 +48,7 @@ class NMVQOverSampler(BaseOverSampler):
         return X, y, binarize_y
 
     def _fit_resample(self, X, y):
-        if self.mode not in ('generate', *VARIATIONS):
-            raise ValueError(f"mode is {self.mode!r}, expected one of {('generate', *VARIATIONS)}")
+        if self.mode not in MODES: raise ValueError(f"mode is {self.mode!r}, expected one of {MODES}")
         if why := self._why_nothing_is_learnt(X):
             warnings.warn(f"NMVQOverSampler: {why}; SMOTE fills the classes up instead", stacklevel=3)
             return self._by_smote(X, y)

@@ -16,6 +16,7 @@ from fastcore.script import call_parse, store_true
 from tsai_nmvq.generator import NMVQGenerator
 
 from ..common.records import keep, remembered
+from ..tables import RESULTS
 from .cases import BALANCED, IMBALANCED, SmallSet
 from .ranks import plot_ranks, summary
 from .training import LEARNING_RATE, STEPS, train
@@ -25,23 +26,12 @@ SCORES = {False: 'accuracy', True: 'G-mean'}
 OURS = {False: ('NMVQAugment',), True: ('NMVQAugment, balance',)}
 
 
-def learnt(case, path, work) -> NMVQGenerator: # of the set's training split, kept in a file
-    "The set's generator, default settings, seed 0."
-    X, y, splits = case.read(path)
-    file = case.file(work, suffix='.nmvq')
-    if file.exists(): return NMVQGenerator.load(file, 'cpu')
-    checkpoint = case.file(work, 'fit', suffix='.nmvq')                  # whole only once it is learnt
-    gen = NMVQGenerator(device='cpu').fit(X, y, splits=splits, checkpoint=checkpoint)
-    gen.save(file)
-    checkpoint.unlink()
-    return gen
-
-
 def run(case, path, work, treatment, network, seed) -> dict: # One row
-    "Train and score once."
-    how = TREATMENTS[treatment]
-    gen = learnt(case, path, work) if how.needs_generator else None
+    "Train and score once; the set's generator has default settings and seed 0, and is learnt once."
     X, y, splits = case.read(path)
+    how, gen = TREATMENTS[treatment], None
+    if how.needs_generator:
+        gen = NMVQGenerator(device='cpu').fit(X, y, splits=splits, checkpoint=case.file(work, suffix='.nmvq'))
     return {'data': case.name, 'series': len(splits[0]), 'treatment': treatment, 'network': network, 'seed': seed,
             **train(X, y, splits, how, network, seed, gen)}
 
@@ -79,5 +69,5 @@ def main(
     recipe = f"{STEPS} steps of one cycle up to {LEARNING_RATE:g}, `TSStandardize(by_sample=True)`"
     table = summary(runs, score)
     keep(name, table, f'Augmentation: {score}', command, f"{recipe}; {table.sets.min()} sets.", seeds=seeds)
-    runs.to_csv(Path(__file__).parents[1] / 'results' / f'{name}_runs.csv', index=False, float_format='%.5g')
+    runs.to_csv(RESULTS / f'{name}_runs.csv', index=False, float_format='%.5g')
     plot_ranks(table, Path(work) / f'{name}.png')

@@ -16,13 +16,14 @@ from tsai.models.InceptionTimePlus import InceptionTimePlus
 from tsai.models.ResNet import ResNet
 from tsai.tslearner import TSClassifier
 
+from tsai_nmvq.metrics.classifier import FCN_LAYERS
 from tsai_nmvq.rng import isolated_rng
 
 from .treatments import Treatment
 
 __all__ = ['NETWORKS', 'STEPS', 'LEARNING_RATE', 'train']
 
-NETWORKS = {'FCN': partial(FCN, layers=[64, 128, 64]), 'InceptionTimePlus': partial(InceptionTimePlus, nf=16),
+NETWORKS = {'FCN': partial(FCN, layers=list(FCN_LAYERS)), 'InceptionTimePlus': partial(InceptionTimePlus, nf=16),
             'ResNet': ResNet}
 STEPS, LEARNING_RATE = 600, 5e-3    # the same for every network and treatment
 SMALL = 100                         # training series, up to which batches are half as large

@@ -10,8 +10,8 @@ from .bank import RowBank
 from .classes import ClassMap
 from .pool import SeriesPool
 
-__all__ = ['MadeRows', 'RowKind', 'ClassDraw', 'SampledRows', 'OtherRows', 'VariedRows', 'VARIATIONS', 'MAGNITUDES',
-           'are_ids']
+__all__ = ['MadeRows', 'RowKind', 'ClassDraw', 'SampledRows', 'OtherRows', 'VariedRows', 'VARIATIONS', 'MODES',
+           'MAGNITUDES', 'are_ids']
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ VARIATIONS:dict[str, Callable] = dict(
     redraw=lambda sampler, x, magnitude, ids, generator, mapped: sampler.redraw(x, magnitude, ids, generator),
     perturb=lambda sampler, x, magnitude, ids, generator, mapped: sampler.perturb(x, magnitude, generator, mapped, ids),
 )
+MODES = ('generate', *VARIATIONS) # what a synthetic row may be
 MAGNITUDES = dict(perturb=0.5) # {mode: usual strength}, of modes in which it is not 1
 
 

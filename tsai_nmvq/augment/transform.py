@@ -19,11 +19,10 @@ from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
-from .rows import MAGNITUDES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows, are_ids
+from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows, are_ids
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
-MODES = ('generate', *VARIATIONS)
 EPS = 1e-6
 TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
 
@@ -140,7 +139,7 @@ class NMVQAugment(ItemTransform, RandTransform):
         x, *rest = b if is_tuple else (b,)
         y = rest[0] if rest else None
         self.gen.spec.check(x, 'the generator of NMVQAugment')
-        if (self.balance or self._varies_others) and y is not None and are_ids(y):
+        if self._draws_from_bank and y is not None and are_ids(y):
             self._fitting_bank(x).add(_plain(x), _plain(y))
         x, y = (self._append if self.append else self._replace)(x, y, self._generator(x.device))
         return (x, *([y] if rest else []), *rest[1:]) if is_tuple else x
@@ -199,6 +198,10 @@ class NMVQAugment(ItemTransform, RandTransform):
     @property
     def _varies_others(self): # whether rows of earlier batches are varied too
         return self.append and self.mode in VARIATIONS and self._shares is not None
+
+    @property
+    def _draws_from_bank(self): # samples that replace rows come from the pool alone
+        return self._varies_others or (self.balance and (self.append or self.mode in VARIATIONS))
 
     def _fitting_bank(self, x) -> RowBank: # on the batch's device and of its type
         bank = self._bank
