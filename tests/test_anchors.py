@@ -22,11 +22,11 @@ def numbered(ids): # each row's tokens are its number
 def test_draws_are_of_the_class_that_is_asked_for_and_take_its_rows_alike():
     ids = torch.tensor([2, 0, 1, 0, 2, 0])
     anchors, asked = numbered(ids), torch.tensor([0, 1, 2] * 2000)
-    drawn = anchors.draw(asked, generator_on('cpu', 0))
+    drawn = anchors.tokens_of(anchors.draw(asked, generator_on('cpu', 0)))
     assert torch.equal(ids[drawn['lf'][:, 0]], asked) and torch.equal(drawn['hf'], drawn['lf'].repeat(1, 3))
     counts = Counter(drawn['lf'][asked == 0].flatten().tolist())
     assert set(counts) == {1, 3, 5} and min(counts.values()) > 550
-    of_any = anchors.draw(torch.full((600,), 3), generator_on('cpu', 0))['lf'] # the null class
+    of_any = anchors.tokens_of(anchors.draw(torch.full((600,), 3), generator_on('cpu', 0)))['lf'] # the null class
     assert set(of_any.flatten().tolist()) == set(range(6))
 
 

@@ -215,7 +215,7 @@ def test_a_fit_goes_on_from_an_older_checkpoint(data, tmp_path, version):
     assert visited.stages == ['MapperLearner']
     assert_same_generator(again, whole)
     assert (again.sample(6, seed=0)[0] == whole.sample(6, seed=0)[0]).all() # its anchors are made when it goes on
-    assert contents(path)[0]['format_version'] == '6' and NMVQGenerator.load(path).mapper is not None
+    assert contents(path)[0]['format_version'] == '7' and NMVQGenerator.load(path).mapper is not None
 
 
 def test_an_older_file_is_brought_to_todays_names(saved, tmp_path):

@@ -24,8 +24,7 @@ def test_novelty_is_the_ratio_of_nearest_distances():
 
 
 def test_novelty_needs_series_held_out():
-    what = 'every test series is in the training set, .*; pass series held out'
-    with pytest.raises(ValueError, match=what): novelty(noise(), noise()[:5], noise(seed=1))
+    assert np.isnan(novelty(noise(), noise()[:5], noise(seed=1)))
 
 
 def test_nearest_distance_is_exact_and_does_not_depend_on_chunks(monkeypatch):

@@ -336,7 +336,7 @@ def test_with_a_model_it_is_used_in_all_classes(harmed):
     assert other.mapper is mapper and not mapper.training and other.tau is None
     assert other.mapper_use == MapperUse() and 'was given' in repr(other.report())
     y, rng = torch.tensor([0, 1]), torch.Generator().manual_seed(3)
-    with torch.no_grad(): expected = mapper(harmed.sampler.decoded(y, rng), rng)
+    with torch.no_grad(): expected = mapper(harmed.sampler.decoded(y, rng)[0], rng)
     assert (other.sample(2, ['1', '2'], seed=3)[0] == expected.numpy()).all()
 
 
@@ -561,16 +561,18 @@ def with_value(value):
 
 
 BAD = {
-    'NaN': (with_value(np.nan), None, None, ValueError, 'series 3 .*holds NaN or inf'),
-    'inf': (with_value(np.inf), None, None, ValueError, 'series 3 .*holds NaN or inf'),
+    'inf': (with_value(np.inf), None, None, ValueError, 'series 3 .*holds inf'),
+    'constant': (np.full((10, 1, 32), 3.), None, None, ValueError, 'is constant in every channel .channel 0 is 3.'),
+    'a missing label': (with_value(0), [*'a' * 9, None], None, ValueError, 'label 9 is missing'),
+    'folds': (with_value(0), None, [([0, 1], [2]), ([2, 3], [1])], ValueError, 'splits holds 2 folds'),
     'two axes': (np.zeros((10, 32)), None, None, ValueError, r'X has shape \(10, 32\), expected \[n, c_in, seq_len\]'),
     'ragged list': ([np.zeros(20), np.zeros(30)], None, None, TypeError, 'X is ragged or not an array'),
     'ragged array': (np.asarray([np.zeros(20), np.zeros(30)], dtype=object), None, None, TypeError,
                      'X is ragged or not an array'),
     'short series': (np.zeros((10, 1, 15)), None, None, ValueError, 'series have 15 steps, at least 16'),
     'labels of another length': (with_value(0), ['a'] * 9, None, ValueError, 'X has 10 rows and y 9'),
-    'regression targets': (with_value(0), np.linspace(0, 1, 10), None, ValueError,
-                           "regression targets; pass y=None .*mode='perturb'"),
+    'targets or classes': (np.random.randn(16, 1, 32), np.arange(16), None, ValueError,
+                           "16 different numbers in 16 series, which look like targets or counts; pass y_kind"),
     'empty split': (with_value(0), None, ([], [0, 1]), ValueError, 'the training split is empty'),
     'one series': (with_value(0), None, ([4], [0, 1]), ValueError, 'the training split has one series'),
 }

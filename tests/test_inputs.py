@@ -31,7 +31,7 @@ def test_series_may_be_arrays_or_tensors_of_any_precision(func, make):
     (noise(40, 2), r'c_in, seq_len = \(2, 24\), expected \(1, 24\)'),
     (noise(seq_len=25), r'\(1, 25\), expected \(1, 24\)'),
     (noise()[:0], 'with n > 0'), (noise()[None], r'expected \[n, c_in, seq_len\]'),
-    (np.where(noise() > 2, np.nan, noise()), r'series 3 of a set of 40 holds NaN or inf \(14 such series\); fill')])
+    (np.where(noise() > 2, np.inf, noise()), r'series 3 of a set of 40 holds inf \(14 such series\); fill')])
 def test_sets_that_cannot_be_compared_are_refused(func, gen, what):
     with pytest.raises(ValueError, match=what): call(func, noise(), gen)
 
@@ -58,11 +58,19 @@ def test_all_sets_have_the_shape_of_the_first_or_the_one_asked_for():
         as_series(noise(), shape=(2, 24))
 
 
-@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_gaps_are_filled_by_straight_lines():
+    x = noise(2)
+    x[0, 0, 3:6] = np.nan
+    filled, other = as_series(x, noise(2))
+    np.testing.assert_allclose(filled[0, 0, 2:7], np.linspace(x[0, 0, 2], x[0, 0, 6], 5), rtol=1e-5)
+    assert np.array_equal(filled[1], x[1]) and np.array_equal(other, noise(2))
+
+
+@pytest.mark.parametrize('value', [np.inf, -np.inf])
 def test_the_first_series_that_is_not_finite_is_named_with_its_set(value):
     gen = noise(25)
     gen[[7, 9], 0, 3] = value
-    what = r'series 7 of a set of 25 holds NaN or inf \(2 such series\); fill or drop them first'
+    what = r'series 7 of a set of 25 holds inf \(2 such series\); fill or drop'
     with pytest.raises(ValueError, match=what): as_series(noise(), gen)
 
 

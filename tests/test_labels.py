@@ -1,7 +1,10 @@
 """Labels by one rule: equal or of the same name; what is no class is refused; shares that add up."""
+import datetime
 import json
+from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -9,10 +12,17 @@ from tsai_nmvq.data.labels import class_labels, largest_remainder, match_labels,
 
 
 @pytest.mark.parametrize('label, plain', [
+    (b'a', 'a'), (np.bytes_(b'b'), 'b'), (datetime.date(2020, 1, 2), '2020-01-02'), (Fraction(1, 2), 0.5),
+    (np.datetime64('2020-01-02', 'ns'), '2020-01-02'), (pd.Timestamp('2020-01-02 03:04'), '2020-01-02T03:04:00'),
     (np.str_('a'), 'a'), ('a', 'a'), (np.int8(3), 3), (3, 3), (np.float32(0.5), 0.5), (np.bool_(True), True), (2., 2.)])
 def test_labels_become_what_json_holds(label, plain):
     value = to_python_scalar(label)
     assert value == plain and type(value) is type(plain) and json.loads(json.dumps(value)) == plain
+
+
+@pytest.mark.parametrize('label', [('a',), None, object(), 1j])
+def test_what_is_no_label_is_refused(label):
+    with pytest.raises(TypeError, match='is of type .*, expected text, a number or a date'): to_python_scalar(label)
 
 
 # Which are classes
@@ -30,7 +40,25 @@ def test_objects_become_one_plain_type():
     assert y.dtype.kind == 'U' and y.tolist() == ['b', 'a']
 
 
-@pytest.mark.parametrize('y', [[0.5, 1.], [np.nan, 1.], [np.inf, 1.], np.float32([[0.1], [2]]), torch.tensor([0.5, 2])])
+@pytest.mark.parametrize('make', [
+    lambda days: np.array(days, 'datetime64[ns]'), lambda days: list(pd.to_datetime(days)),
+    lambda days: [datetime.date.fromisoformat(day) for day in days], lambda days: pd.Series(pd.to_datetime(days)),
+    lambda days: np.array(days, dtype='S'), lambda days: np.array(days, dtype=object)])
+def test_dates_and_bytes_are_text(make):
+    days = ['2020-01-02', '2019-05-06']
+    assert class_labels(make(days)).tolist() == days and match_labels(make(days), days).tolist() == [0, 1]
+
+
+def test_text_beside_numbers_is_text(): assert class_labels(['a', 1, 2.]).tolist() == ['a', '1', '2']
+
+
+@pytest.mark.parametrize('y', [['a', np.nan], ['a', None], [1, pd.NA], np.array([1., np.nan]),
+                               np.array(['2020-01-01', 'NaT'], 'datetime64[D]')])
+def test_missing_labels_are_named(y):
+    with pytest.raises(ValueError, match=r'label 1 is missing \(.*\), and 1 of 2 are; drop'): class_labels(y)
+
+
+@pytest.mark.parametrize('y', [[0.5, 1.], [np.inf, 1.], np.float32([[0.1], [2]]), torch.tensor([0.5, 2])])
 def test_real_numbers_are_refused_with_a_way_out(y):
     what = r"y holds real numbers, which look like regression targets; pass y=None .*mode='perturb'"
     with pytest.raises(ValueError, match=what): class_labels(y)

@@ -49,7 +49,7 @@ def test_samples_of_anchors_are_their_decoded_tokens_warped(gen):
     gen.anchors = dataclasses.replace(gen.anchors, strength=0.03)
     y, rng = torch.tensor([0, 1, 1]), torch.Generator().manual_seed(3)
     with torch.no_grad():
-        tokens = gen.anchors.draw(y, rng)
+        tokens = gen.anchors.tokens_of(gen.anchors.draw(y, rng))
         mean = torch.tensor(gen.spec.mean)[:, None]
         x = smooth_warp(gen.tokenizer.decode(tokens), gen.anchors.strength, mean, rng)
     made = gen.sample(3, y=['1', '2', '2'], seed=3, mapped=False, redraw=0)[0]

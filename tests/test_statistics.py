@@ -67,8 +67,7 @@ def test_marginals_agree_with_numpys_histograms():
     assert marginal_difference(real, gen, n_bins=10) == pytest.approx(np.mean(differences), rel=1e-6)
 
 
-def test_marginals_of_equal_series_are_refused():
-    with pytest.raises(ValueError, match='all real series are the same'): marginal_difference(noise(1), noise())
+def test_series_that_are_all_the_same_have_no_marginals(): assert np.isnan(marginal_difference(noise(1), noise()))
 
 
 @pytest.mark.parametrize('func', DIFFERENCES[1:])
@@ -93,4 +92,4 @@ def test_sharpness_leaves_still_channels_out():
     x = torch.randn(5, 2, 30)
     x[:, 1] = 1.
     assert sharpness(x, 2 * x) == pytest.approx(4)
-    with pytest.raises(ValueError, match='constant'): sharpness(torch.ones(5, 1, 30), x[:, :1])
+    assert np.isnan(sharpness(torch.ones(5, 1, 30), x[:, :1]))

@@ -2,7 +2,7 @@
 
 A sample that starts from tokens of its class keeps the class: the prior alone loses it, the more the fewer series it
 has learnt (docs/results.md, "Classes")."""
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ class Anchors:
     ids:Tensor                      # Class ids [n], sorted; the null class of the prior where there are no classes
     strength:float = 0.             # Of `smooth_warp`: found by `train.anchors.fit_anchors`
     max_redraw:float = MAX_REDRAW   # Largest share of a sample's tokens that the prior draws anew, 0..1
+    present:Tensor|None = None      # Which values their series have [n, c_in, seq_len], bool; None where they have all
+    targets:Tensor|None = None      # Targets of their series [n], where classes are bins of them
     first_row:Tensor = field(init=False)    # Of each class, and of all
     counts:Tensor = field(init=False)       # Rows of each class, and of all
 
@@ -31,26 +33,43 @@ class Anchors:
     def of(cls,
         tokens:dict, # {band: token ids [n, n_tokens]} in any order
         ids:Tensor, # Their class ids [n]
+        present:Tensor=None, # Which values their series have [n, c_in, seq_len], bool
+        targets:Tensor=None, # Targets of their series [n]
         **settings # strength and max_redraw
     ) -> 'Anchors':
         "Sort rows by class."
         order = ids.argsort(stable=True)
-        return cls({band: rows[order] for band, rows in tokens.items()}, ids[order], **settings)
+        tokens, (ids, present, targets) = _picked(tokens, (ids, present, targets), lambda rows: rows[order])
+        return cls(tokens, ids, present=present, targets=targets, **settings)
 
     def __len__(self): return len(self.ids)
 
     def to(self, device) -> 'Anchors':
         "The same on another device."
         if self.ids.device == torch.device(device): return self
-        tokens = {band: rows.to(device) for band, rows in self.tokens.items()}
-        return Anchors(tokens, self.ids.to(device), self.strength, self.max_redraw)
+        tokens, others = _picked(self.tokens, (self.ids, self.present, self.targets), lambda rows: rows.to(device))
+        ids, present, targets = others
+        return replace(self, tokens=tokens, ids=ids, present=present, targets=targets)
+
+    @property
+    def tell_more(self) -> bool: # Whether a sample's anchor says more than its tokens: gaps, or a target
+        return self.present is not None or self.targets is not None
 
     def draw(self,
         ids:Tensor, # Class ids [bs]; one above all anchors', as the null class, takes any of them
         generator:torch.Generator=None # Source of randomness on their device
-    ) -> dict: # {band: token ids [bs, n_tokens]}
-        "Tokens of a random anchor of each class."
+    ) -> Tensor: # Rows of anchors [bs]
+        "A random anchor of each class."
         ids = ids.clamp_max(len(self.counts) - 1)
         u = torch.rand(len(ids), device=ids.device, generator=generator)
-        rows = self.first_row[ids] + (u * self.counts[ids]).long()
+        return self.first_row[ids] + (u * self.counts[ids]).long()
+
+    def tokens_of(self,
+        rows:Tensor # Rows of anchors [bs]
+    ) -> dict: # {band: token ids [bs, n_tokens]}
+        "Their tokens."
         return {band: tokens[rows] for band, tokens in self.tokens.items()}
+
+
+def _picked(tokens, others, pick): # the same of all that is there
+    return {band: pick(rows) for band, rows in tokens.items()}, [None if rows is None else pick(rows) for rows in others]

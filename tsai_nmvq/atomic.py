@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ['atomic_write']
+__all__ = ['atomic_write', 'check_writable']
 
 
 @contextmanager
@@ -21,3 +21,13 @@ def atomic_write(
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def check_writable(
+    file # Path
+):
+    "An OSError now and not after minutes of work, where a file could not be written."
+    folder = Path(file).resolve().parent
+    if not folder.is_dir(): raise FileNotFoundError(f"there is no folder {folder} for {file}; make it first")
+    if Path(file).is_dir(): raise IsADirectoryError(f"{file} is a folder; name a file")
+    if not os.access(folder, os.W_OK): raise PermissionError(f"{folder} is not writable; write {file} somewhere else")

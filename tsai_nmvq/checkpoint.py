@@ -1,12 +1,14 @@
 """Generator files: weights as safetensors, all else as JSON in their header. Nothing in them is executed on load.
 
-Format 6 is written, 3 and later are read: each version has a function that brings it to the next."""
+Format 7 is written, 3 and later are read: each version has a function that brings it to the next."""
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
 
+import numpy as np
 import pandas as pd
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
@@ -19,11 +21,10 @@ from .models.bands import BANDS
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
-from .rng import isolated_rng
 
 __all__ = ['Checkpoint', 'write_checkpoint', 'read_checkpoint', 'resume_checkpoint', 'FORMAT_VERSION']
 
-FORMAT, FORMAT_VERSION = 'tsai_nmvq', 6
+FORMAT, FORMAT_VERSION = 'tsai_nmvq', 7
 ANCHOR_SETTINGS = 'strength', 'max_redraw'
 MODELS = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 
@@ -75,7 +76,7 @@ def read_checkpoint(
             table = pd.DataFrame(table).rename(columns={str(label): label for label in spec.vocab or ()})
         stages = {stage: _build(stage, config, tensors).to(device) for stage, config in header['config'].items()}
         selection = MapperSelection.from_dict(header['mapper_selection'])
-        anchors = _read_anchors(header['anchors'], tensors, device)
+        anchors = _read_anchors(header['anchors'], tensors, spec, device)
         return Checkpoint(header['preset'], header['settings'], spec, stages, header['tau'], table, selection, anchors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
         raise ValueError(f"{path} is damaged: its header and its weights do not fit ({_in_short(e)}); "
@@ -129,21 +130,31 @@ def _in_short(error): return shorten(str(error), 200, placeholder=' ...')
 
 
 def _build(stage, config, tensors): # a model in eval mode, with its weights
-    with isolated_rng(None): model = MODELS[stage](**config)             # first weights are drawn, and replaced
+    with torch.device('meta'): model = MODELS[stage](**config)           # nothing is drawn, or held twice
     prefix = f'{stage}.'
-    model.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+    own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    model.load_state_dict(own, assign=True)
     return model.eval()
 
 
-def _anchor_tensors(anchors): # ids are small: half the size of int64
-    return {f'anchors.{name}': rows.int() for name, rows in (*anchors.tokens.items(), ('ids', anchors.ids))}
+def _anchor_tensors(anchors): # ids are small: half the size of int64; what is there takes a bit a value
+    tensors = {name: rows.int() for name, rows in (*anchors.tokens.items(), ('ids', anchors.ids))}
+    if anchors.present is not None:
+        tensors['present'] = torch.as_tensor(np.packbits(anchors.present.cpu().numpy().reshape(len(anchors), -1), 1))
+    if anchors.targets is not None: tensors['targets'] = anchors.targets
+    return {f'anchors.{name}': rows for name, rows in tensors.items()}
 
 
-def _read_anchors(settings, tensors, device):
+def _read_anchors(settings, tensors, spec, device):
     if settings is None: return None
     rows = {name: tensors[f'anchors.{name}'].long().to(device) for name in (*BANDS, 'ids')}
     settings = {name: settings[name] for name in ANCHOR_SETTINGS}
-    return Anchors({band: rows[band] for band in BANDS}, rows['ids'], **settings)
+    present, targets = tensors.get('anchors.present'), tensors.get('anchors.targets')
+    if present is not None:
+        bits = np.unpackbits(present.numpy(), axis=1, count=spec.c_in * spec.seq_len)
+        present = torch.as_tensor(bits.reshape(-1, spec.c_in, spec.seq_len).astype(bool), device=device)
+    return Anchors({band: rows[band] for band in BANDS}, rows['ids'], **settings, present=present,
+                   targets=None if targets is None else targets.to(device))
 
 
 # Older formats
@@ -167,4 +178,7 @@ def _from_4(header, tensors): # names of before
 def _from_5(header, tensors): return header | dict(anchors=None), tensors # samples started from nothing
 
 
-UPGRADES = {3: _from_3, 4: _from_4, 5: _from_5}
+def _from_6(header, tensors): return header, tensors # all values were there, and any could be
+
+
+UPGRADES = {3: _from_3, 4: _from_4, 5: _from_5, 6: _from_6}

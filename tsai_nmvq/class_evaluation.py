@@ -46,8 +46,7 @@ def class_scores(
     A classifier that learnt from reconstructions (TRecTR) is the ceiling of everything sampled from those tokens. What
     'LF real, HF sampled' has under it HF's prior loses, what 'prior alone' has under that LF's. [arXiv 1706.02633]"""
     if not gen.spec.vocab: raise ValueError("class_scores needs classes: fit the generator with y")
-    y = gen.spec.to_labels(gen.spec.to_ids(y)) # as samples have them
-    train, test = split_series(X, y, splits)
+    train, test = split_series(X, y, splits, gen.spec)
     return score_classes(lambda seed: class_sets(gen, train, seed), test, judges, seeds)
 
 

@@ -1,4 +1,5 @@
 """The table of scores: samples, reconstructions and real training series against a test split."""
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -6,14 +7,19 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from .data.intake import split_rows
+from .data.containers import as_labels_array
+from .data.intake import read_series, split_rows
+from .data.spec import SeriesSpec
 from .metrics.classifier import SeriesClassifier, fit_classifier, inception_score, trtr, tstr
 from .metrics.distance import novelty
 from .metrics.frechet import conditional_fid, fid
 from .metrics.rocket import RocketFeatures
 from .metrics.statistics import STATISTICS, sharpness
+from .plots import SHOWN_SERIES
+from .rng import generator_on
 
-__all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'score_table']
+__all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'named_samples', 'shown_sets', 'generator_scores',
+           'score_table']
 
 
 @dataclass(frozen=True)
@@ -24,16 +30,19 @@ class LabelledSeries:
 
 
 def split_series(
-    X, # Series [n, c_in, seq_len], original units
-    y, # Labels [n] or None
-    splits # tsai's splits: (training rows, test rows, ...)
+    X, # Series [n, c_in, seq_len] in any container, original units
+    y, # Labels [n] as in the data, or None
+    splits, # tsai's splits: (training rows, test rows, ...)
+    spec:SeriesSpec # Of the generator that is judged: labels become its classes' names
 ) -> list[LabelledSeries]: # Training and test series
     "The two sides of a table of scores. ValueError where there is no test split."
+    y = as_labels_array(y) if spec.vocab else None
     parts = [split_rows(split, len(X)) for split in (() if splits is None else splits[:2])]
     if len(parts) < 2 or min(map(len, parts)) < 2:
         raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more "
                          "in each")
-    return [LabelledSeries(np.asarray(X[rows]), None if y is None else np.asarray(y)[rows]) for rows in parts]
+    names = [None if y is None else spec.to_labels(spec.to_ids(y[rows])) for rows in parts]
+    return [LabelledSeries(read_series(X, spec, rows), labels) for rows, labels in zip(parts, names)]
 
 
 def sample_variants(
@@ -43,6 +52,51 @@ def sample_variants(
     variants:dict = {'prior alone': dict(mapped=False, redraw=1.)} if sampler.anchors else {}
     variants['before mapper'] = dict(mapped=False)
     return variants | ({'after mapper': {}} if sampler.mapper else {})
+
+
+def named_samples(
+    gen, # `NMVQGenerator`
+    n:int, # Series
+    seed:int, # Of the draws
+    **how # mapped, redraw and missing of `Sampler.sample`
+) -> LabelledSeries: # Labels are names of the generator's classes, of bins of targets and sets of labels too
+    "Samples as scores compare them."
+    sampler, generator = gen.sampler, generator_on(gen.device, seed)
+    ids = sampler.class_ids(n, None, generator)
+    x = sampler.sample(ids, generator, **how).cpu().numpy()
+    return LabelledSeries(x, gen.spec.to_labels(ids.cpu().numpy()) if gen.spec.vocab else None)
+
+
+def shown_sets(
+    gen, # `NMVQGenerator`
+    X, # Series [n, c_in, seq_len] in any container, original units
+    y, # Labels [n] or None
+    splits, # tsai's splits: the last part is shown, else all series
+    seed:int # Of the samples, and of the choice of series
+) -> tuple: # ({name: series [n, c_in, seq_len]}, names of their classes [n] or None)
+    "Some real series, and samples of the same classes before and after the mapper."
+    rows = np.arange(len(X)) if splits is None else split_rows(splits[-1], len(X))
+    rows = np.random.default_rng(seed).permutation(rows)[:SHOWN_SERIES]
+    names = gen.spec.to_labels(gen.spec.to_ids(as_labels_array(y)[rows])) if gen.spec.vocab and y is not None else None
+    sets = {'real': read_series(X, gen.spec, rows)}
+    variants = {name: how for name, how in sample_variants(gen.sampler).items() if name != 'prior alone'}
+    return sets | {name: gen.sample(len(rows), names, seed, **how)[0] for name, how in variants.items()}, names
+
+
+def generator_scores(
+    gen, # `NMVQGenerator`
+    train:LabelledSeries, # The training split
+    test:LabelledSeries, # The test split
+    n:int, # Series in each synthetic set
+    seed:int, # Of samples, features and classifiers
+    **options # n_draws, with_tstr and with_statistics of `score_table`
+) -> pd.DataFrame: # As `score_table` makes it
+    "Score a generator's samples, with gaps like the data's where the test series have some."
+    missing = 'like data' if np.isnan(test.x).any() else 'complete'
+    def drawn(how): return lambda seed: named_samples(gen, n, seed, missing=missing, **how)
+    samplers = {name: drawn(how) for name, how in sample_variants(gen.sampler).items()}
+    if gen.mapper is not None and not gen.mapper_use.use_mapper: samplers['after mapper'] = None # the same
+    return score_table(train, test, gen.sampler.reconstruct, samplers, seed=seed, **options)
 
 
 @dataclass(frozen=True)
@@ -85,6 +139,8 @@ def score_table(
 ) -> pd.DataFrame: # Rows: 'real (train)', 'reconstructed', and the samplers' names
     "Score what a generator makes, at equal n, beside the floor that real training series set."
     classifier = None if train.y is None else fit_classifier(train.x, train.y, seed=seed)
+    if test.y is not None and np.unique(test.y, return_counts=True)[1].max() < 2:
+        warnings.warn("cFID is left out: no class has two test series", stacklevel=2)
     features = RocketFeatures.fit(train.x, seed=seed)
     judge = Judge(test, features, features(test.x), classifier, with_tstr, with_statistics, seed)
     rows = {'real (train)': judge.scores(train, trtr),

@@ -2,7 +2,6 @@
 from copy import copy
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from fastai.torch_core import default_device
@@ -10,15 +9,16 @@ from torch import Tensor
 
 from .anchors import Anchors
 from .checkpoint import Checkpoint, read_checkpoint, resume_checkpoint, write_checkpoint
-from .data.intake import SeriesData, split_rows
+from .data.containers import as_array
+from .data.intake import SeriesData
 from .data.spec import SeriesSpec
-from .evaluation import LabelledSeries, sample_variants, score_table, split_series
+from .evaluation import generator_scores, shown_sets, split_series
 from .mapper_selection import MapperSelection, select_mapper
 from .metrics.rocket import RocketFeatures
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
-from .plots import SHOWN_SERIES, plot_sets
+from .plots import plot_sets
 from .presets import STAGES, preset_of, stage_overrides, stage_schedule
 from .report import MapperReport, in_one_line
 from .rng import generator_on
@@ -60,17 +60,20 @@ class NMVQGenerator:
         self._reset()
 
     def fit(self,
-        X, # Series [n, c_in, seq_len], or tsai DataLoaders
-        y=None, # Labels [n]; None to learn without classes
+        X, # Series [n, c_in, seq_len] in any container, NaN where values are missing; or tsai DataLoaders
+        y=None, # Labels or targets [n], or sets of labels; None to learn without classes
         splits=None, # tsai's splits; only the first part, the training split, is read
         epochs:dict|None=None, # {'tokenizer': 40, 'prior': 40, 'mapper': 20}; the preset's schedule for those left out
         bs:int=None, # Batch size of all stages; the schedule's by default
         seed:int=0, # Seed of the whole fit; the global random state is left alone
         checkpoint=None, # File that keeps each finished stage, so that the same call goes on after a kill
-        cbs=None # fastai callbacks added to each stage's Learner
+        cbs=None, # fastai callbacks added to each stage's Learner
+        y_kind:str=None, # 'classes', 'targets' or 'labels' (several a series); guessed by default
+        pad_value:float=None # What stands after the end of shorter series, in all channels; NaN by default
     ):
         "Learn the three stages one after another, with progress bars. Returns self."
-        data, options = SeriesData.from_any(X, y, splits), FitOptions(epochs, bs, seed, checkpoint, cbs)
+        options = FitOptions(epochs, bs, seed, checkpoint, cbs)
+        data = SeriesData.from_any(X, y, splits, y_kind=y_kind, pad_value=pad_value)
         self._reset()
         if checkpoint is not None and Path(checkpoint).exists():
             self._take(resume_checkpoint(checkpoint, self.device, data.spec, self.preset, self.settings))
@@ -82,11 +85,12 @@ class NMVQGenerator:
         y=None, # Their labels
         splits=None, # tsai's splits
         from_stage:str='mapper', # This stage and those after it are learnt again: 'tokenizer', 'prior' or 'mapper'
-        **options # epochs, bs, seed, checkpoint and cbs of `fit`, which goes on with the checkpoint after a kill
+        **options # epochs, bs, seed, checkpoint and cbs of `fit`, which goes on with the checkpoint after a kill; y_kind
     ):
         "Learn some stages again and keep those before. ValueError for other data. Returns self."
         if from_stage not in STAGES: raise ValueError(f"from_stage is {from_stage!r}, expected one of {list(STAGES)}")
-        data, fit_options = SeriesData.from_any(X, y, splits), FitOptions(**options)
+        kinds = dict(y_kind=options.pop('y_kind', None), pad_value=self.spec.pad_value if self.spec else None)
+        data, fit_options = SeriesData.from_any(X, y, splits, **kinds), FitOptions(**options)
         if self._stages and self.spec != data.spec:
             raise ValueError("these are other series than the generator was fitted on; make a new one and call fit")
         self._reset(from_stage)
@@ -160,15 +164,16 @@ class NMVQGenerator:
         y=None, # A label for all or one each [n]; the training proportions by default
         seed:int=None, # The same seed gives the same samples on the same device
         mapped:bool=True, # The mapper where it helps, see `report`; False leaves it out
+        missing:str='like data', # Of data with gaps: 'like data' has gaps and lengths like theirs; 'complete' has none
         **sampling # redraw of `Sampler.sample`; n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
-    ) -> tuple: # (X [n, c_in, seq_len] float32 in original units, y [n] labels or None)
-        "Synthetic series and their labels."
+    ) -> tuple: # (X [n, c_in, seq_len] float32 in original units, y as in the data or None)
+        "Synthetic series and their labels, or targets."
         self._check_fitted('prior')
         if n != int(n) or n < 0: raise ValueError(f"n is {n}, expected a whole number of 0 or more")
         generator, sampler = generator_on(self.device, seed), self.sampler
         ids = sampler.class_ids(int(n), y, generator)
-        X = sampler.sample(ids, generator, mapped, **sampling).cpu().numpy()
-        return X, self.spec.to_labels(ids.cpu().numpy()) if self.spec.vocab else None
+        x, rows = sampler.sample_rows(ids, generator, mapped, **sampling)
+        return sampler.finished(x, rows, missing).cpu().numpy(), sampler.labels(ids, rows)
 
     def sample_like(self,
         xb:Tensor, # Batch [bs, c_in, seq_len]: its size, device and type are matched
@@ -178,28 +183,27 @@ class NMVQGenerator:
         mapped:bool=True # False leaves the mapper out
     ) -> Tensor: # [bs, c_in, seq_len] on xb's device, original units
         "One synthetic series for each of a batch, of the same class."
-        self._check_fitted('prior', xb)
+        self._taken('prior', xb)
         generator, sampler = generator or generator_on(self.device), self.sampler
         ids = sampler.class_ids(len(xb), None, generator) if yb is None else sampler.matched_ids(yb, vocab)
         return sampler.sample(ids, generator, mapped).to(xb.device, xb.dtype)
 
     def map(self,
-        xb, # Series [n, c_in, seq_len], array or tensor, original units
+        xb, # Series [n, c_in, seq_len], array, tensor or another container, original units
         seed:int=0 # Seed of the mapper's noise
-    ): # The same kind as xb
+    ): # Array, or a tensor as xb; what is missing in xb stays missing
         "The neural mapper alone."
-        self._check_fitted('mapper', xb)
-        return self.sampler.map(xb, generator_on(self.device, seed))
+        return self.sampler.map(self._taken('mapper', xb), generator_on(self.device, seed))
 
     def perturb(self,
-        xb, # Series [n, c_in, seq_len], array or tensor, original units
+        xb, # Series [n, c_in, seq_len], array, tensor or another container, original units
         magnitude:float=0.5, # Strength: τ in units of `sampler.code_spacing`; 0 re-quantises to the nearest codes
         generator:torch.Generator=None, # Source of randomness on the generator's device
         mapped:bool=True, # False leaves the mapper out
         y=None # Labels [n]: classes that the mapper skips are not mapped; without them nothing is, where it skips one
-    ): # The same kind as xb
+    ): # Array, or a tensor as xb; what is missing in xb stays missing
         "The series' own stochastic reconstruction, mapped: another draw that keeps its label or target."
-        self._check_fitted('tokenizer', xb)
+        xb = self._taken('tokenizer', xb)
         ids = None if y is None else torch.as_tensor(self.spec.to_ids(y))
         return self.sampler.perturb(xb, magnitude, generator or generator_on(self.device), mapped, ids)
 
@@ -210,10 +214,15 @@ class NMVQGenerator:
         return Sampler(self.spec, self.device, self.tokenizer, self.prior, self.mapper, self.mapper_use,
                        self.anchors)
 
-    def _check_fitted(self, stage, xb=None):
+    def _check_fitted(self, stage):
         if stage not in self._stages:
             raise RuntimeError(f"this generator has no {stage} yet: call fit(X, y, splits=splits) first")
-        if xb is not None: self.spec.check(xb)
+
+    def _taken(self, stage, xb): # -> array or tensor [n, c_in, seq_len]
+        self._check_fitted(stage)
+        xb = as_array(xb)
+        self.spec.check(xb)
+        return xb
 
     def to(self, device):
         "Move all stages. Returns self."
@@ -245,11 +254,9 @@ class NMVQGenerator:
         What 'reconstructed' has over the floor is the tokenizer's share of the gap; 'prior alone' starts from nothing.
         FID falls as n grows: compare rows, not tables of different n."""
         self._check_fitted('prior')
-        train, test = split_series(X, y if self.spec.vocab else None, splits)
-        def drawn(how): return lambda seed: LabelledSeries(*self.sample(n or len(train.x), seed=seed, **how))
-        samplers = {name: drawn(how) for name, how in sample_variants(self.sampler).items()}
-        if 'mapper' in self._stages and not self.mapper_use.use_mapper: samplers['after mapper'] = None # the same
-        return score_table(train, test, self.sampler.reconstruct, samplers, n_draws, with_tstr, with_statistics, seed)
+        train, test = split_series(X, y, splits, self.spec)
+        return generator_scores(self, train, test, n or len(train.x), seed, n_draws=n_draws, with_tstr=with_tstr,
+                                with_statistics=with_statistics)
 
     def show(self,
         X, # Series [n, c_in, seq_len], original units
@@ -262,14 +269,9 @@ class NMVQGenerator:
     ): # matplotlib axes [4]
         "Real series, samples before and after the mapper, and all of them as points in the plane of ROCKET features."
         self._check_fitted('prior')
-        rows = np.arange(len(X)) if splits is None else split_rows(splits[-1], len(X))
-        rows = np.random.default_rng(seed).permutation(rows)[:SHOWN_SERIES]
-        y = np.asarray(y)[rows] if self.spec.vocab and y is not None else None
-        sets = {'real': np.asarray(X[rows])}
-        sets |= {name: self.sample(len(rows), y, seed=seed, **how)[0]
-                 for name, how in sample_variants(self.sampler).items() if name != 'prior alone'}
+        sets, labels = shown_sets(self, X, y, splits, seed)
         features = RocketFeatures.fit(sets['real'], seed=seed)
-        return plot_sets(sets, {name: features(x) for name, x in sets.items()}, y, n, channel, axs)
+        return plot_sets(sets, {name: features(x) for name, x in sets.items()}, labels, n, channel, axs)
 
     def save(self,
         path # File, usually *.nmvq

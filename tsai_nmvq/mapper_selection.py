@@ -38,7 +38,8 @@ class MapperSelection:
     use_mapper:bool = True          # Whether the mapper is used at all
     skipped_classes:tuple = ()      # Labels of the classes that are left as they are
     evidence:str = 'none'           # What speaks for it: 'holdout', 'learnt' series where few are held out, 'classes',
-                                    # 'none', or 'given' where nothing was asked
+                                    # 'none', 'given' where nothing was asked, or 'failed' where nothing was found out
+    failure:str = ''                # Why nothing was
 
     @classmethod
     def from_table(cls,
@@ -69,6 +70,7 @@ class MapperSelection:
 
     def to_dict(self) -> dict|None: # Plain lists, numbers and strings
         "What JSON can hold of it: the table, from which the decision follows."
+        if self.evidence == 'failed': return dict(evidence=self.evidence, use_mapper=False, failure=self.failure)
         if self.table is None: return None if self.evidence == 'none' else dict(evidence=self.evidence)
         index = [to_python_scalar(label) for label in self.table.index]
         return dict(index=index, columns={name: values.tolist() for name, values in self.table.items()})
@@ -79,7 +81,7 @@ class MapperSelection:
     ) -> 'MapperSelection':
         "Inverse of `to_dict`."
         if d is None: return cls()
-        return cls.from_table(pd.DataFrame(d['columns'], d['index'])) if 'columns' in d else cls(evidence=d['evidence'])
+        return cls.from_table(pd.DataFrame(d['columns'], d['index'])) if 'columns' in d else cls(**d)
 
 
 @torch.no_grad()
@@ -89,13 +91,19 @@ def select_mapper(
     holdout:SeriesData, # Training series that it has not
     seed:int=0 # Seed of samples, kernels and choice of learnt series
 ) -> MapperSelection:
-    "Compare samples before and after the mapper, and decide."
+    "Compare samples before and after the mapper, and decide. Where that cannot be done the mapper is left out."
     if not len(holdout): return MapperSelection()
+    try: return MapperSelection.from_table(_trial(sampler, learnt, holdout, seed))
+    except (ValueError, RuntimeError) as e: # what took minutes to learn is worth more than its trial
+        return MapperSelection(use_mapper=False, evidence='failed', failure=str(e))
+
+
+def _trial(sampler, learnt, holdout, seed): # -> table of `compare_mapper`
     spec, generator = sampler.spec, generator_on(sampler.device, seed)
     n = min(int(np.clip(spec.n_series, *SAMPLES)), max(128, SAMPLE_VALUES // (spec.c_in * spec.seq_len)))
     ids = sampler.class_ids(n, None, generator)
-    before = sampler.sample(ids, generator, mapped=False)
-    after = sampler.map(before, generator)
+    made, rows = sampler.sample_rows(ids, generator, mapped=False)
+    before, after = (sampler.finished(x, rows, 'filled') for x in (made, sampler.map(made, generator)))
     x_learnt = learnt.series(np.random.default_rng(seed).permutation(len(learnt))[:MAX_LEARNT]).to(sampler.device)
     x_holdout = holdout.series(np.arange(len(holdout))).to(sampler.device)
     fresh = torch.ones_like(ids, dtype=torch.bool)
@@ -104,8 +112,7 @@ def select_mapper(
         if 2 * not_copies.sum() >= n: fresh = not_copies                 # else a crowd in one place, no copies
     y_holdout, y_gen = (spec.to_labels(v) if spec.vocab else None for v in (holdout.y, ids[fresh].cpu().numpy()))
     features = RocketFeatures.fit(x_learnt[:n], seed=seed).to(sampler.device)
-    return MapperSelection.from_table(
-        compare_mapper(x_holdout, y_holdout, before[fresh], after[fresh], y_gen, features, x_learnt))
+    return compare_mapper(x_holdout, y_holdout, before[fresh], after[fresh], y_gen, features, x_learnt)
 
 
 def compare_mapper(

@@ -135,6 +135,8 @@ def check_epochs(
     epochs:Mapping[str, int|None]|None # {stage: epochs}, for any of the stages
 ) -> dict[str, int|None]: # The same
     "ValueError for unknown stages and for numbers below 1."
+    if epochs is not None and not isinstance(epochs, Mapping):
+        raise TypeError(f"epochs is {epochs!r}, expected a number for each stage: {dict.fromkeys(STAGES, 20)}, or some")
     epochs = dict(epochs or {})
     wrong = {stage: n for stage, n in epochs.items() if stage not in STAGES or (n is not None and n < 1)}
     if wrong: raise ValueError(f"epochs has {wrong}, expected 1 or more for any of {list(STAGES)}")

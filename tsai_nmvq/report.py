@@ -34,6 +34,9 @@ class MapperReport:
         "What a user should know."
         if self.selection.evidence == 'given':
             return ["The mapper was given, and not compared with series held out from it: it is used in all classes."]
+        if self.selection.evidence == 'failed':
+            return [f"The mapper could not be compared with series held out from it ({self.selection.failure}): it is "
+                    "left out."]
         if self.table is None:
             return [f"The training split is too small to hold {MIN_HOLDOUT} series out: "
                     "whether the mapper helps is not known."]

@@ -1,5 +1,6 @@
 """Random state that leaves the caller's alone."""
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,8 @@ import numpy as np
 import torch
 
 __all__ = ['isolated_rng', 'generator_on']
+
+GLOBAL_STATE = threading.RLock() # there is one: a block waits for that of another thread
 
 
 @contextmanager
@@ -16,8 +19,8 @@ def isolated_rng(
 ) -> Iterator[None]:
     "Run a block under its own seed and give the global random states back, also after an exception."
     device = torch.device(device or 'cpu')
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+    with GLOBAL_STATE, torch.random.fork_rng([device] if device.type == 'cuda' else []):
+        numpy_state, python_state = np.random.get_state(), random.getstate()
         try:
             if seed is not None:
                 torch.manual_seed(seed)

@@ -1,6 +1,6 @@
 """Class ids to series: tokens of anchors and of the prior, decoded, warped, mapped where the mapper is used.
 
-A bounded number at a time."""
+A bounded number at a time. Channels keep to the values that they take, and what is missing stays missing."""
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,14 +10,18 @@ from torch import Tensor, nn
 
 from .anchors import MAX_REDRAW, Anchors
 from .data.labels import largest_remainder
+from .data.missing import Gaps, fill_gaps, hold_last, lengths_of, with_gaps
 from .data.spec import SeriesSpec
+from .data.values import ValueGrid
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.quantizer import code_spacing
 from .models.tokenizer import VQTokenizer
 from .models.warp import smooth_warp
 
-__all__ = ['MapperUse', 'Sampler']
+__all__ = ['MapperUse', 'Sampler', 'MISSING']
+
+MISSING = 'like data', 'complete', 'filled' # how samples are where the data's own series have gaps
 
 CHUNK_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)  # of series sampled at a time: on a CPU they stay in its cache
 CHUNK_VALUES = dict(cpu=2 ** 20, cuda=2 ** 26)  # of series decoded or mapped at a time: they hold 100 times as many
@@ -50,6 +54,7 @@ class Sampler:
         self.tokenizer, self.prior, self.mapper = tokenizer, prior, mapper
         self.mapper_use, self.anchors = mapper_use, anchors and anchors.to(device)
         self.mean = torch.tensor(spec.mean, device=self.device).unsqueeze(-1)
+        self.grid = ValueGrid(spec.values, self.device)
         self._skipped = torch.as_tensor(mapper_use.skipped_ids, dtype=torch.long, device=self.device)
 
     @property
@@ -84,7 +89,7 @@ class Sampler:
             order = torch.randperm(n, generator=generator, device=self.device)
             return torch.as_tensor(ids, device=self.device)[order]
         ids = self.spec.to_ids(y)
-        if np.ndim(y) == 0: ids = np.repeat(ids, n)
+        if np.ndim(y) == 0 or (np.ndim(y) == 1 and len(y) > len(ids)): ids = np.repeat(ids, n) # one set of labels
         if len(ids) != n: raise ValueError(f"y has {len(ids)} labels for n = {n}; pass one label or one each")
         return torch.as_tensor(ids, device=self.device)
 
@@ -101,6 +106,16 @@ class Sampler:
                              f"the generator has {n_classes} classes")
         return ids.to(self.device)
 
+    def labels(self,
+        ids:Tensor, # Class ids [n] of samples
+        rows:Tensor|None # Rows of their anchors [n], from `sample_rows`
+    ) -> np.ndarray|None: # As in the data; None where there are no classes
+        "What y has for samples: their class, their set of labels, or the target of their anchor."
+        if not self.spec.vocab: return None
+        targets = None if rows is None or self.anchors is None else self.anchors.targets
+        if targets is not None: return targets[rows].cpu().numpy()
+        return self.spec.conditions.values(ids.cpu().numpy())
+
     @torch.no_grad()
     def sample(self,
         ids:Tensor, # Class ids [n] on the device; the null class for unconditional
@@ -108,26 +123,51 @@ class Sampler:
         mapped:bool=True, # False leaves the mapper out
         redraw:float=None, # Largest share of an anchor's tokens to draw anew, 0..1; the anchors' own by default.
                            # 1 starts from nothing: the prior alone, nothing is warped
+        missing:str='like data', # What of them is missing, see `finished`
         **sampling # n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
     ) -> Tensor: # Series [n, c_in, seq_len] on the device, original units
         "Tokens of anchors, of which the prior draws some anew; decoded, warped and mapped."
-        out = [torch.empty(0, self.spec.c_in, self.spec.seq_len, device=self.device)]
+        return self.finished(*self.sample_rows(ids, generator, mapped, redraw, **sampling), missing)
+
+    @torch.no_grad()
+    def sample_rows(self, ids, generator, mapped=True, redraw=None, **sampling) -> tuple: # As in `sample`
+        "Series that are not finished yet, and the rows of their anchors [n], or None where these tell nothing more."
+        made, rows = [torch.empty(0, self.spec.c_in, self.spec.seq_len, device=self.device)], [ids[:0]]
         for chunk in ids.split(self.chunk_rows) if len(ids) else ():
-            x_gen = self.decoded(chunk, generator, redraw, **sampling)
-            out.append(self._mapped(x_gen, chunk, generator) if mapped else x_gen)
-        return torch.cat(out)
+            x_gen, anchor_rows = self.decoded(chunk, generator, redraw, **sampling)
+            made.append(self._mapped(x_gen, chunk, generator) if mapped else x_gen)
+            rows.append(anchor_rows)
+        return torch.cat(made), torch.cat(rows) if self.anchors is not None and self.anchors.tell_more else None
 
     def decoded(self, ids, generator, redraw=None, **sampling): # As in `sample`; all at once, before the mapper
-        "Series of one chunk, before the mapper."
+        "Series of one chunk, before the mapper, and the rows of their anchors; None where these tell nothing more."
         anchors, prior = self.anchors, _learnt(self.prior)
         if redraw is not None and not 0 <= redraw <= 1:
             raise ValueError(f"redraw is {redraw}, expected a share of tokens in 0..1; 1 is the prior alone")
         if redraw is None: redraw = 1. if anchors is None else anchors.max_redraw
         if anchors is None or redraw == 1:
-            return self.tokenizer.decode(prior.sample_tokens(ids, generator=generator, **sampling))
-        tokens = anchors.draw(ids, generator)
+            x_gen = self.tokenizer.decode(prior.sample_tokens(ids, generator=generator, **sampling))
+            return x_gen, anchors.draw(ids, generator) if anchors is not None and anchors.tell_more else None
+        rows = anchors.draw(ids, generator)
+        tokens = anchors.tokens_of(rows)
         if redraw: tokens = prior.redraw_tokens(tokens, ids, redraw, generator, **sampling)
-        return smooth_warp(self.tokenizer.decode(tokens), anchors.strength, self.mean, generator)
+        lengths = None if anchors.present is None else lengths_of(anchors.present[rows])
+        return smooth_warp(self.tokenizer.decode(tokens), anchors.strength, self.mean, generator, lengths), rows
+
+    def finished(self,
+        x:Tensor, # Series [n, c_in, seq_len] from `sample_rows`
+        rows:Tensor|None, # Rows of their anchors [n]
+        missing:str='like data' # 'like data': gaps and lengths of the anchors; 'complete': none, and after a series'
+                                # end its last value; 'filled': gaps as they are filled while the stages learn
+    ) -> Tensor: # [n, c_in, seq_len]
+        "Series of values that the data's channels take, with the data's gaps."
+        if missing not in MISSING: raise ValueError(f"missing is {missing!r}, expected one of {MISSING}")
+        x = self.grid(x)
+        if rows is None or self.anchors is None or self.anchors.present is None: return x
+        present = self.anchors.present[rows]
+        if missing == 'complete': return hold_last(x, lengths_of(present))
+        if missing == 'filled': return fill_gaps(with_gaps(x, present), self.mean)
+        return with_gaps(x, present, self.spec.pad_value)
 
     @torch.no_grad()
     def map(self,
@@ -136,14 +176,14 @@ class Sampler:
     ): # The same kind as x
         "The mapper alone, wherever it is used or not."
         mapper = _learnt(self.mapper)
-        return self._in_chunks(x, lambda chunk, _: mapper(chunk, generator))
+        return self._in_chunks(x, lambda gaps, _: mapper(gaps.filled, generator))
 
     @torch.no_grad()
     def reconstruct(self,
         x # Series [n, c_in, seq_len], array or tensor, original units
     ): # The same kind as x
         "Series of the nearest codes: what the tokenizer keeps."
-        return self._in_chunks(x, lambda chunk, _: self.tokenizer.decode(self.tokenizer.encode(chunk)))
+        return self._in_chunks(x, lambda gaps, _: self.tokenizer.decode(self.tokenizer.encode(gaps.filled)))
 
     @torch.no_grad()
     def resample_hf(self,
@@ -153,8 +193,8 @@ class Sampler:
     ): # The same kind as x
         "Series of their own LF tokens, with HF tokens from the prior: what HF's part of it makes."
         prior = _learnt(self.prior)
-        def once(chunk, y):
-            lf = self.tokenizer.encode(chunk)['lf']
+        def once(gaps, y):
+            lf = self.tokenizer.encode(gaps.filled)['lf']
             return self.tokenizer.decode(dict(lf=lf, hf=prior.sample_band('hf', y, lf, generator=generator)))
         return self._in_chunks(x, once, ids)
 
@@ -170,8 +210,8 @@ class Sampler:
         if ids is not None and len(ids) != len(x):
             raise ValueError(f"there are {len(ids)} labels for {len(x)} series; pass one each")
         tau = magnitude * self.code_spacing
-        def once(chunk, chunk_ids):
-            x_svq = self.tokenizer.decode(self.tokenizer.encode(chunk, tau, generator))
+        def once(gaps, chunk_ids):
+            x_svq = self.tokenizer.decode(self.tokenizer.encode(gaps.filled, tau, generator))
             return self._mapped(x_svq, chunk_ids, generator) if mapped else x_svq
         return self._in_chunks(x, once, ids)
 
@@ -183,7 +223,8 @@ class Sampler:
     ): # The same kind as x
         "The series themselves, warped as samples are."
         strength = self._own_anchors().strength * magnitude
-        return self._in_chunks(x, lambda chunk, _: smooth_warp(chunk, strength, self.mean, generator))
+        def once(gaps, _): return smooth_warp(gaps.filled, strength, self.mean, generator, gaps.lengths)
+        return self._in_chunks(x, once)
 
     @torch.no_grad()
     def redraw(self,
@@ -196,12 +237,12 @@ class Sampler:
         anchors, prior = self._own_anchors(), _learnt(self.prior)
         null = torch.full((len(x),), prior.null_class, device=self.device)
         ids = null if ids is None else torch.where(ids.to(self.device) < 0, null, ids.to(self.device))
-        def once(chunk, chunk_ids):
-            tokens = self.tokenizer.encode(chunk)
+        def once(gaps, chunk_ids):
+            tokens = self.tokenizer.encode(gaps.filled)
             share = min(1., (anchors.max_redraw or MAX_REDRAW) * magnitude)
             redrawn = prior.redraw_tokens(tokens, chunk_ids, share, generator)
-            x_new = self.tokenizer.decode(redrawn) + chunk - self.tokenizer.decode(tokens)
-            return smooth_warp(x_new, anchors.strength * magnitude, self.mean, generator)
+            x_new = self.tokenizer.decode(redrawn) + gaps.filled - self.tokenizer.decode(tokens)
+            return smooth_warp(x_new, anchors.strength * magnitude, self.mean, generator, gaps.lengths)
         return self._in_chunks(x, once, ids)
 
     def _own_anchors(self):
@@ -215,15 +256,20 @@ class Sampler:
         if not len(self._skipped): return x_map
         return torch.where(torch.isin(ids, self._skipped)[:, None, None], x, x_map)
 
-    def _in_chunks(self, x, func, ids=None): # func(series on the device, their ids or None) -> series
+    def _in_chunks(self, x, func, ids=None): # func(`Gaps` of series on the device, their ids or None) -> series
         is_array = isinstance(x, np.ndarray)
         x = torch.as_tensor(x) if is_array else x
         rows = self.chunk_rows
         chunks = x.split(rows) if len(x) else ()
         chunk_ids = [None] * len(chunks) if ids is None else ids.to(self.device).split(rows)
-        made = [func(chunk.to(self.device).float(), part) for chunk, part in zip(chunks, chunk_ids)]
-        out = (torch.cat(made) if made else x).to(x.device, x.dtype)
+        made = [self._between_gaps(chunk, func, part) for chunk, part in zip(chunks, chunk_ids)]
+        dtype = x.dtype if x.is_floating_point() else torch.float32      # 0.3 is no whole number
+        out = (torch.cat(made) if made else x).to(x.device, dtype)
         return out.numpy() if is_array else out
+
+    def _between_gaps(self, chunk, func, ids):
+        gaps = Gaps(chunk.to(self.device).float(), self.mean, self.spec.pad_value)
+        return gaps.put_back(self.grid(func(gaps, ids)))
 
 
 def _learnt(model:M|None) -> M: # the generator asks for no more than has been learnt

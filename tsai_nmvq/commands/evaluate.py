@@ -1,5 +1,6 @@
 """The command `nmvq_evaluate`."""
-from .script import check_at_least_one, check_writable, command
+from ..atomic import atomic_write, check_writable
+from .script import check_at_least_one, command
 
 __all__ = ['evaluate']
 
@@ -19,7 +20,6 @@ def evaluate(
     csv:str=None # File for the table
 ):
     "Score samples against test series. FID falls as n grows: compare rows, not tables of different n."
-    from ..atomic import atomic_write
     from ..data.files import joined_parts, read_parts
     from ..generator import NMVQGenerator
     check_at_least_one(n=n, n_draws=n_draws)

@@ -1,5 +1,6 @@
 """The command `nmvq_fit`."""
-from .script import Clock, check_at_least_one, check_writable, command, stage_lines
+from ..atomic import check_writable
+from .script import Clock, check_at_least_one, command, stage_lines
 
 __all__ = ['fit']
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .script import check_writable, command
+from ..atomic import atomic_write, check_writable
+from .script import command
 
 __all__ = ['sample']
 
@@ -19,7 +20,6 @@ def sample(
     redraw:float=None # Largest share of a training series' tokens to draw anew; 1 is the prior alone
 ):
     "Make synthetic series, in the units of the data that the generator was fitted on."
-    from ..atomic import atomic_write
     from ..generator import NMVQGenerator
     file = Path(out)
     if file.suffix not in ('.npz', '.npy'):

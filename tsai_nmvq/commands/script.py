@@ -1,7 +1,6 @@
 """What makes a function a command: arguments by `call_parse`, errors in one line, and checks before minutes of work.
 
 What takes seconds to import is imported where it is needed, so that `--help` answers at once."""
-import os
 import sys
 import time
 import traceback
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from fastcore.script import call_parse, is_cli
 
-__all__ = ['command', 'Clock', 'stage_lines', 'check_at_least_one', 'check_writable']
+__all__ = ['command', 'Clock', 'stage_lines', 'check_at_least_one']
 
 PACKAGE = __name__.partition('.')[0]
 
@@ -70,13 +69,3 @@ def check_at_least_one(
     "ValueError for a number below 1."
     for name, number in numbers.items():
         if number is not None and number < 1: raise ValueError(f"{name} is {number}, expected 1 or more")
-
-
-def check_writable(
-    file # Path
-):
-    "An OSError now and not after minutes of work, where a file could not be written."
-    folder = Path(file).resolve().parent
-    if not folder.is_dir(): raise FileNotFoundError(f"there is no folder {folder} for {file}; make it first")
-    if Path(file).is_dir(): raise IsADirectoryError(f"{file} is a folder; name a file")
-    if not os.access(folder, os.W_OK): raise PermissionError(f"{folder} is not writable; write {file} somewhere else")

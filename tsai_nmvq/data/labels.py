@@ -1,30 +1,57 @@
 """Class labels: plain values for files, ids by name, and numbers of series by proportion."""
+import datetime
 from collections.abc import Iterable, Sequence
+from numbers import Real
 
 import numpy as np
+import pandas as pd
 
-__all__ = ['to_python_scalar', 'class_labels', 'match_labels', 'largest_remainder']
+__all__ = ['to_python_scalar', 'class_labels', 'match_labels', 'largest_remainder', 'check_no_missing']
+
+MIDNIGHT = 'T00:00:00'
 
 
 def to_python_scalar(
-    v # A label: numpy's or Python's own
-): # The same as a plain str, int or float
-    "A label that JSON can hold."
-    return v.item() if isinstance(v, np.generic) else v
+    v # A label: text, bytes, a number or a date, of Python, numpy or pandas
+): # The same as a plain str, int, float or bool; dates as ISO text, days without a time
+    "A label that JSON can hold. TypeError for anything else."
+    if isinstance(v, (np.datetime64, datetime.date)): return pd.Timestamp(v).isoformat().removesuffix(MIDNIGHT)
+    if isinstance(v, np.generic): v = v.item()
+    if isinstance(v, bytes): return v.decode('utf-8', 'replace')
+    if isinstance(v, Real) and not isinstance(v, (int, float)): return float(v)
+    if not isinstance(v, (str, int, float)):
+        raise TypeError(f"label {v!r} is of type {type(v).__name__}, expected text, a number or a date; pass its name")
+    return v
 
 
 def class_labels(
     y # Labels [n] or [n, 1], as in the data
-) -> np.ndarray: # Labels [n]
-    "Labels that stand for classes. ValueError for real numbers, which look like regression targets, and other shapes."
-    y = np.asarray(y)
+) -> np.ndarray: # Labels [n]: of text, or of numbers of one type
+    "Labels that stand for classes. ValueError for real numbers, for a label that is missing, and for other shapes."
+    y = np.asarray(y, None if hasattr(y, 'dtype') else object)           # of a list numpy would make 'nan' a text
     if y.ndim > 1 and y.shape[-1] == 1: y = y.reshape(-1)
     if y.ndim != 1: raise ValueError(f"y has shape {y.shape}, expected one class label a series [n]")
+    check_no_missing(y)
+    if y.dtype.kind not in 'biufU': y = _of_one_kind([to_python_scalar(label) for label in y])
     if y.dtype.kind == 'f' and not (np.isfinite(y).all() and (y == y.round()).all()):
         raise ValueError("y holds real numbers, which look like regression targets; pass y=None to learn without "
                          "classes and augment with NMVQAugment(gen, mode='perturb'), which keeps targets right")
-    if y.dtype == object: y = np.asarray([to_python_scalar(v) for v in y])
     return y
+
+
+def check_no_missing(
+    y:np.ndarray # Labels or targets [n, ...]
+):
+    "ValueError that names the first row whose label is missing."
+    missing = np.flatnonzero(pd.isna(y).any(tuple(range(1, y.ndim))))
+    if not len(missing): return
+    raise ValueError(f"label {missing[0]} is missing ({y[missing[0]]}), and {len(missing)} of {len(y)} are; "
+                     "drop these rows, or give them a class")
+
+
+def _of_one_kind(labels): # text beside numbers has no order: all become names
+    is_text = {isinstance(label, str) for label in labels}
+    return np.asarray([_names(label)[-1] for label in labels] if len(is_text) > 1 else labels)
 
 
 def match_labels(
@@ -35,9 +62,10 @@ def match_labels(
     ids = {name: i for i, label in enumerate(vocab) for name in _names(label)}
     ids |= {label: i for i, label in enumerate(vocab)}
     found = []
-    for label in map(to_python_scalar, labels):
-        candidates = [ids[name] for name in (label, *_names(label)) if name in ids]
-        found.append(candidates[0] if candidates else -1)
+    for label in labels:
+        plain = None if pd.isna(label) else to_python_scalar(label)
+        names = () if plain is None else (plain, *_names(plain))
+        found.append(next((ids[name] for name in names if name in ids), -1))
     return np.asarray(found, dtype=np.int64)
 
 

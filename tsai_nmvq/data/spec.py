@@ -1,24 +1,37 @@
 """What a generator knows of its data."""
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .labels import match_labels, to_python_scalar
+from .conditions import Conditions
+from .labels import to_python_scalar
+from .values import ChannelValues
 
 __all__ = ['SeriesSpec']
+
+NESTED = 'conditions', 'values' # fields that are no plain values
 
 
 @dataclass(frozen=True)
 class SeriesSpec:
     "Sizes, classes and statistics of a training split. Prints as one line; goes into a file as JSON."
-    c_in:int            # Channels
-    seq_len:int         # Steps
-    n_series:int        # Series in the training split
-    mean:tuple          # Per channel, original units
-    std:tuple           # Per channel, original units, > 0
-    vocab:tuple = ()    # Classes as plain str, int or float; empty where there are no labels
-    counts:tuple = ()   # Training series of each class
+    c_in:int                    # Channels
+    seq_len:int                 # Steps, of the longest series
+    n_series:int                # Series in the training split
+    mean:tuple                  # Per channel, original units
+    std:tuple                   # Per channel, original units; 0 for a constant channel
+    vocab:tuple = ()            # Classes as plain str, int or float; empty where there are no labels
+    counts:tuple = ()           # Training series of each class
+    missing:float = 0.          # Share of the values that are missing, after the end of shorter series too
+    shortest:int|None = None    # Steps of the shortest series; None where all have as many
+    pad_value:float|None = None # What stands after the end of shorter series; None for NaN
+    values:tuple[ChannelValues, ...] = ()   # Which values channels take; empty where they may take any
+    conditions:Conditions = field(default_factory=Conditions)   # How y becomes a class
+
+    def __post_init__(self):
+        if self.conditions.vocab != self.vocab:                          # of files that know of classes alone
+            object.__setattr__(self, 'conditions', Conditions(vocab=self.vocab))
 
     @property
     def n_classes(self) -> int: # 0 without labels
@@ -35,10 +48,10 @@ class SeriesSpec:
     ) -> np.ndarray: # Class ids [n], int64
         "Class ids by name. ValueError for labels that the training split never had."
         if not self.vocab: raise ValueError("this generator was fitted without labels: leave y out")
-        labels = np.atleast_1d(np.asarray(labels, dtype=object))
-        ids = match_labels(labels, self.vocab)
-        unknown = sorted({str(to_python_scalar(label)) for label in labels[ids < 0]})
-        if unknown:
+        ids = self.conditions.ids(labels)
+        if (ids < 0).any():
+            labels = np.atleast_1d(np.asarray(labels, dtype=object))
+            unknown = sorted({_shown(label) for label, i in zip(labels, ids) if i < 0})
             raise ValueError(f"labels {unknown} are not in the generator's vocab {list(self.vocab)}; "
                              "fit it on data that has them")
         return ids
@@ -67,5 +80,16 @@ class SeriesSpec:
         d:dict # From `to_dict`
     ) -> 'SeriesSpec':
         "Inverse of `to_dict`."
-        values:dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}
-        return cls(**values)
+        fields:dict[str, Any] = {k: _tuples(v) for k, v in d.items() if k not in NESTED}
+        if 'values' in d: fields['values'] = tuple(ChannelValues(**_tuple_values(v)) for v in d['values'])
+        if 'conditions' in d: fields['conditions'] = Conditions(**_tuple_values(d['conditions']))
+        return cls(**fields)
+
+
+def _shown(label): return label if isinstance(label, str) else str(to_python_scalar(label)) if np.ndim(label) == 0 else str(label)
+
+
+def _tuples(v): return tuple(map(_tuples, v)) if isinstance(v, list) else v
+
+
+def _tuple_values(d): return {k: _tuples(v) for k, v in d.items()}

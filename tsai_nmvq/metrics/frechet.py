@@ -57,14 +57,13 @@ def class_fids(
     y_gen, # Their labels
     features=None # Function series -> features; `RocketFeatures.fit(real)` by default
 ) -> dict: # {label: FID, >= 0, 0 is best}
-    "FID within each class; classes with fewer than two series on either side are left out. ValueError if none is left."
+    "FID within each class; classes with fewer than two series on either side are left out. ValueError if none is shared."
     y_real, y_gen = as_labels(y_real, real), as_labels(y_gen, gen)
+    if not np.isin(y_real, y_gen).any():
+        raise ValueError(f"real series are of classes {np.unique(y_real).tolist()} and synthetic ones of "
+                         f"{np.unique(y_gen).tolist()}; name them alike, or use fid")
     real, gen = _featured(real, gen, features)
     classes = [c for c in np.unique(y_real) if min((y_real == c).sum(), (y_gen == c).sum()) > 1]
-    if not classes:
-        raise ValueError("no class has two series on both sides, "
-                         f"real {_counts(y_real)} and synthetic {_counts(y_gen)}; "
-                         "pass more series a class, or use fid")
     rows = {c.item(): (np.flatnonzero(y_real == c), np.flatnonzero(y_gen == c)) for c in classes}
     return {label: frechet_distance(real[real_rows], gen[gen_rows]) for label, (real_rows, gen_rows) in rows.items()}
 
@@ -75,16 +74,12 @@ def conditional_fid(
     gen, # Synthetic series or features
     y_gen, # Their labels
     features=None # Function series -> features; `RocketFeatures.fit(real)` by default
-) -> float: # >= 0, 0 is best
+) -> float: # >= 0, 0 is best; NaN where no class has two series on both sides
     "Mean of the classes' own FIDs, see `class_fids`. [arXiv 2501.17553]"
-    return float(np.mean(list(class_fids(real, y_real, gen, y_gen, features).values())))
+    fids = list(class_fids(real, y_real, gen, y_gen, features).values())
+    return float(np.mean(fids)) if fids else float('nan')
 
 
 def _featured(real, gen, features): # series or ready features of both sides -> features of both
     if features is None and (real.ndim, gen.ndim) != (2, 2): features = RocketFeatures.fit(real)
     return [torch.as_tensor(x) if x.ndim == 2 else features(x) for x in (real, gen)]
-
-
-def _counts(y): # [n] -> {label: number}
-    labels, counts = np.unique(y, return_counts=True)
-    return dict(zip(labels.tolist(), counts.tolist()))

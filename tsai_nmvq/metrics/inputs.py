@@ -3,7 +3,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.intake import check_finite
+from ..data.missing import fill_gaps, is_complete
+from ..data.survey import check_no_inf
 
 __all__ = ['as_series', 'as_labels', 'split_chunks']
 
@@ -14,7 +15,9 @@ def as_series(
     *arrays, # Sets of series [n, c_in, seq_len], arrays or tensors
     shape:tuple=None # (c_in, seq_len) that they must have; that of the first by default
 ) -> list[Tensor]: # float32 or float64, on the device of the first
-    "Sets of series that can be compared. ValueError unless they are 3-D, finite and of one shape."
+    """Sets of series that can be compared. ValueError unless they are 3-D, without inf and of one shape.
+
+    Gaps are filled by straight lines: what is compared is what is there, where both sides have gaps alike."""
     series = [x.detach().as_subclass(Tensor) if isinstance(x, Tensor) else torch.tensor(np.asarray(x)) for x in arrays]
     series = [x.to(series[0].device, x.dtype if x.dtype == torch.float64 else torch.float32) for x in series]
     for x in series:
@@ -25,8 +28,8 @@ def as_series(
         if tuple(x.shape[1:]) != expected:
             raise ValueError(f"series have c_in, seq_len = {tuple(x.shape[1:])}, expected {expected}; "
                              "compare sets of one shape")
-        check_finite(x, f"a set of {len(x)}")
-    return series
+        check_no_inf(x, f"a set of {len(x)}")
+    return [x if is_complete(x) else fill_gaps(x) for x in series]
 
 
 def as_labels(

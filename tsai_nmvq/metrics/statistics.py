@@ -1,7 +1,7 @@
 """Differences of statistics after TSGBench [arXiv 2309.03755], and sharpness."""
 import torch
 
-from ..models.layers import safe_std, to_double
+from ..models.layers import channel_std, divisor, to_double
 from .inputs import as_series
 
 __all__ = ['marginal_difference', 'autocorrelation_difference', 'skewness_difference', 'kurtosis_difference',
@@ -12,7 +12,7 @@ def marginal_difference(
     real, # Series [n, c_in, seq_len], original units
     gen, # Synthetic series
     n_bins:int=50 # Bins of each histogram
-) -> float: # >= 0, 0 is best
+) -> float: # >= 0, 0 is best; NaN where all real series are the same and have no density
     """Mean absolute difference of the value densities at each step and channel. [arXiv 2309.03755, MDD]
 
     As in the benchmark, values count in units of the real range of their channel, the bins of a step span its real
@@ -21,8 +21,7 @@ def marginal_difference(
     real, gen = (to_double(x) for x in as_series(real, gen))
     low, high = real.amin(0), real.amax(0)                                        # [c_in, seq_len]
     varies = high > low
-    if not varies.any():
-        raise ValueError("all real series are the same, so they have no density; pass series that differ")
+    if not varies.any(): return float('nan')
     span = (high - low) / (high.amax(1, keepdim=True) - low.amin(1, keepdim=True))
     shares = [_histograms(x[:, varies], low[varies], high[varies], n_bins) for x in (real, gen)]
     return ((shares[0] - shares[1]).abs().sum(1) / span[varies]).mean().item()    # a bin is span / n_bins wide
@@ -61,19 +60,18 @@ STATISTICS = dict(MDD=marginal_difference, ACD=autocorrelation_difference, SD=sk
 def sharpness(
     real, # Series [n, c_in, seq_len], original units
     gen # Synthetic series
-) -> float: # 1 is as sharp as real; below it series are blurred, above it noisy
+) -> float: # 1 is as sharp as real; below it series are blurred, above it noisy; NaN where no real series moves
     "High-frequency energy relative to real: ratio of mean squared first differences, averaged over channels that move."
     energies = [to_double(x).diff(dim=2).square().mean((0, 2)) for x in as_series(real, gen)]
     moves = energies[0] > 0
-    if not moves.any():
-        raise ValueError("all real series are constant, so they have no high-frequency energy; pass series that vary")
+    if not moves.any(): return float('nan')
     return (energies[1][moves] / energies[0][moves]).mean().item()
 
 
 def _centred(x): # [n, c_in, seq_len] -> values less the channel's mean, and the channel's variance [c_in]
     mean = x.mean((0, 2), keepdim=True)
     x = x - mean
-    return x, safe_std(x.square().mean((0, 2)).sqrt(), mean.flatten()).square()
+    return x, divisor(channel_std(x.square().mean((0, 2)).sqrt(), mean.flatten())).square()
 
 
 def _moment_difference(real, gen, order):

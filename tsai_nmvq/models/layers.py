@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 
 from ..presets import settings_to_dict
 
-__all__ = ['ConfigModule', 'BandModules', 'positive_int', 'Snake', 'activation', 'Dropout', 'Standardizer', 'safe_std',
-           'to_double', 'SelfAttention', 'TransformerBlock', 'take_tokens']
+__all__ = ['ConfigModule', 'BandModules', 'positive_int', 'Snake', 'activation', 'Dropout', 'Standardizer', 'channel_std',
+           'divisor', 'to_double', 'SelfAttention', 'TransformerBlock', 'take_tokens']
 
 M = TypeVar('M', bound=nn.Module)
 MIN_STD = 1e-7 # over the mean: float32 resolves no less
@@ -135,7 +135,7 @@ class Standardizer(nn.Module):
 
     def set(self,
         mean, # [c_in], original units
-        std # [c_in], original units, > 0
+        std # [c_in], original units; 0 for a constant channel
     ):
         "Take statistics that are known. Returns self."
         for buffer, value in ((self.mean, mean), (self.std, std)):
@@ -145,10 +145,10 @@ class Standardizer(nn.Module):
     def fit(self,
         x:Tensor # Training series [n, c_in, seq_len], original units
     ): # Itself, on the device of x
-        "Take the statistics of series; a constant channel keeps its scale."
+        "Take the statistics of series."
         values = to_double(x.detach().transpose(0, 1).flatten(1))
         mean = values.mean(1, keepdim=True)
-        std = safe_std(values.std(1, correction=0, keepdim=True), mean)
+        std = channel_std(values.std(1, correction=0, keepdim=True), mean)
         self.mean, self.std = mean.to(x.device, torch.float32), std.to(x.device, torch.float32)
         return self
 
@@ -156,18 +156,25 @@ class Standardizer(nn.Module):
         x:Tensor # Series [n, c_in, seq_len], original units
     ) -> Tensor: # Standardised, float32, on the device of the statistics
         "Less the mean, over the standard deviation."
-        return ((x.to(self.mean.device) - self.mean) / self.std).float()
+        return ((x.to(self.mean.device) - self.mean) / divisor(self.std)).float()
 
-    def inverse(self, x:Tensor) -> Tensor: # Standardised [bs, c_in, seq_len] -> original units
+    def inverse(self, x:Tensor) -> Tensor: # Standardised [bs, c_in, seq_len] -> original units; constants as they are
         return x * self.std + self.mean
 
 
-def safe_std(
+def channel_std(
     std:Tensor, # Standard deviations of channels
     mean:Tensor # Their means
+) -> Tensor: # std; 0 for a channel that is constant but for rounding
+    "Deviations of channels that vary."
+    return torch.where(std > MIN_STD * mean.abs(), std, 0.)
+
+
+def divisor(
+    std:Tensor # From `channel_std`
 ) -> Tensor: # std; 1 for a constant channel, which keeps its scale
     "Deviations to divide by."
-    return torch.where(std > MIN_STD * mean.abs(), std, 1.)
+    return torch.where(std > 0, std, 1.)
 
 
 def to_double(x:Tensor) -> Tensor: # Any shape and type -> float64

@@ -90,7 +90,7 @@ class BandPrior(nn.Module):
             self.context_emb = CodeEmbedding(context.codebook_size, dim, sizes.codebook_dim)
             self.context_pos = nn.Parameter(torch.randn(context.n_tokens, dim) * 0.02)
             self.context_mix = nn.Linear(2 * dim, dim)
-            lf_index = torch.arange(context.positions) * context.n_tokens // context.positions
+            lf_index = torch.arange(context.positions, device='cpu') * context.n_tokens // context.positions # not saved
             self.register_buffer('lf_index', lf_index.repeat(context.rows), persistent=False)
         self.blocks = nn.ModuleList(TransformerBlock(dim, sizes.n_heads, sizes.ff_mult, sizes.head_dim, sizes.dropout)
                                     for _ in range(sizes.n_layers))

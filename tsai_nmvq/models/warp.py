@@ -15,7 +15,8 @@ def smooth_warp(
     x:Tensor, # Series [n, c_in, seq_len]
     strength:float, # Deviation of a step's place over the length of the series; 0 changes nothing
     centre:Tensor|float=0., # What magnitudes are relative to, broadcast over series, such as means [c_in, 1]
-    generator:torch.Generator=None # Source of randomness on the device of x
+    generator:torch.Generator=None, # Source of randomness on the device of x
+    lengths:Tensor=None # Steps of each series [n]; what comes after them stays where it is. All by default
 ) -> Tensor: # [n, c_in, seq_len]
     """Move each step along time by a smooth curve that keeps order and both ends, and scale channels by another.
 
@@ -24,8 +25,10 @@ def smooth_warp(
     if not strength: return x
     n, c_in, seq_len = x.shape
     t = torch.linspace(0, 1, seq_len, device=x.device)
-    pinned = (math.pi * t).sin().clamp_min(0).sqrt()                     # both ends stay where they are
+    span = 1. if lengths is None else (lengths.to(x.device)[:, None, None] - 1).clamp_min(1) / (seq_len - 1)
+    pinned = (math.pi * (t / span).clamp_max(1)).sin().clamp_min(0).sqrt() # both ends stay where they are
     moved = t + strength * pinned * _smooth_noise(n, 1, seq_len, TIME_KNOTS, x, generator)
+    if lengths is not None: moved = torch.where(t <= span, moved.minimum(torch.as_tensor(span)), t)
     x = _at(x, moved.clamp(0, 1).cummax(-1).values * (seq_len - 1))
     factor = 1 + MAGNITUDE * strength * _smooth_noise(n, c_in, seq_len, MAGNITUDE_KNOTS, x, generator)
     return centre + (x - centre) * factor

@@ -48,12 +48,13 @@ def find_strength(
     standardised = sampler.tokenizer.standardizer
     def distance(x_gen): return float(nearest_distance(standardised(x_gen).flatten(1), x).mean())
     def generator(): return generator_on(sampler.device, seed)           # the same draws at every strength
-    alone = distance(sampler.sample(ids, generator(), mapped=False, redraw=1.))
+    def sample(sampler, **how): return sampler.sample(ids, generator(), mapped=False, missing='filled', **how)
+    alone = distance(sample(sampler, redraw=1.))
     fresh = float(_nearest_other(x[:COMPARED[0]], x).mean())
     goal = min(max(alone, newness[0] * fresh), newness[1] * fresh)
     for share in dict.fromkeys((anchors.max_redraw, 0.)): # where redrawn tokens alone lead too far, none are
         anchors = replace(anchors, max_redraw=share, strength=0.)
-        plain = _with_anchors(sampler, anchors).sample(ids, generator(), mapped=False)
+        plain = sample(_with_anchors(sampler, anchors))
         if distance(plain) < goal: break
     def warped_distance(strength): return distance(smooth_warp(plain, strength, sampler.mean, generator()))
     return replace(anchors, strength=_bisect(warped_distance, goal))
@@ -72,7 +73,9 @@ def anchors_of(
         rows = _part_of_each_class(y.numpy(), MAX_ANCHORS, seed)
         data, y = data.subset(rows), y[rows]
     tokens = nearest_tokens(sampler.tokenizer, training_latents(sampler.tokenizer, data))
-    return Anchors.of(tokens, y.to(sampler.device), **settings)
+    present = torch.cat([there for _, there in data.chunks_and_present()]).to(sampler.device) if data.spec.missing else None
+    targets = None if data.targets is None else torch.as_tensor(data.targets, device=sampler.device)
+    return Anchors.of(tokens, y.to(sampler.device), present, targets, **settings)
 
 
 def starting_from(
@@ -84,7 +87,7 @@ def starting_from(
     return _with_anchors(sampler, replace(sampler.anchors, **_rows_of(anchors_of(sampler, data))))
 
 
-def _rows_of(anchors): return dict(tokens=anchors.tokens, ids=anchors.ids)
+def _rows_of(anchors): return dict(tokens=anchors.tokens, ids=anchors.ids, present=anchors.present, targets=anchors.targets)
 
 
 def _with_anchors(sampler, anchors):

@@ -2,6 +2,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ..atomic import check_writable
 from ..data.intake import SeriesData
 from ..presets import check_epochs
 from ..rng import isolated_rng
@@ -19,7 +20,9 @@ class FitOptions:
     checkpoint:Any = None   # File that keeps each finished stage
     cbs:Any = None          # fastai callbacks added to each stage's Learner
 
-    def __post_init__(self): check_epochs(self.epochs)
+    def __post_init__(self):
+        check_epochs(self.epochs)
+        if self.checkpoint is not None: check_writable(self.checkpoint)
 
 
 def fit_stage(

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.missing import fill_gaps, with_gaps
 from ..data.spec import SeriesSpec
+from ..models.layers import divisor
 
 __all__ = ['MapperLoss', 'stft_loss', 'random_kernel_loss', 'SlicedWasserstein', 'Adversary']
 
@@ -34,15 +36,17 @@ class MapperLoss:
         if loss not in self.WEIGHTS:
             raise ValueError(f"loss is {loss!r}, expected {' or '.join(map(repr, self.WEIGHTS))}")
         weights = self.WEIGHTS[loss]
-        self.std = std
+        self.std = divisor(std)
         self.paired = {term: weight for term, weight in weights.items() if term in PAIRED}
         self.unpaired = {term: weight for term, weight in weights.items() if term in UNPAIRED}
 
     def __call__(self,
         x_map:Tensor, # Mapped series [bs, c_in, seq_len], original units
-        x:Tensor # The real ones they are paired with
+        x:Tensor, # The real ones they are paired with
+        present:Tensor=None # Which of their values are there [bs, c_in, seq_len], bool: others are not asked for
     ) -> Tensor: # Scalar
         "The paired terms."
+        if present is not None: x = torch.where(present, x, x_map.detach())
         x_map, x = self._standardised(x_map, x)
         return sum((weight * PAIRED[term](x_map, x) for term, weight in self.paired.items()), x.new_zeros(()))
 
@@ -56,9 +60,11 @@ class MapperLoss:
     def of_unpaired(self,
         x_map:Tensor, # Mapped samples of the prior [bs, c_in, seq_len], original units
         x:Tensor, # Real series of the same classes
-        y:Tensor # Class ids of both [bs]
+        y:Tensor, # Class ids of both [bs]
+        present:Tensor=None # Which values of the real ones are there, bool: mapped ones get the same gaps, and fillings
     ) -> Tensor: # Scalar
         "The unpaired terms."
+        if present is not None: x_map = fill_gaps(with_gaps(x_map, present), x.mean((0, 2))[:, None])
         x_map, x = self._standardised(x_map, x)
         return sum((weight * self.terms[term](x_map, x, y) for term, weight in self.unpaired.items()), x.new_zeros(()))
 

@@ -8,6 +8,7 @@ from fastai.callback.core import Callback
 from fastcore.foundation import L
 from torch import Tensor
 
+from ..data.missing import fill_gaps, with_gaps
 from ..data.rows import Rows
 from ..mapper_selection import holdout_rows
 from ..metrics.rocket import RocketFeatures
@@ -34,6 +35,7 @@ class MapperBatch:
     x:Tensor                    # Real series
     y:Tensor                    # Their class ids [bs]
     x_svq:Tensor                # Their stochastic reconstructions X̃'_τ
+    present:Tensor|None = None  # Which values of the real ones are there, bool; None where all are
     x_map:Tensor|None = None    # These, mapped
     x_gen_map:Tensor|None = None # Samples of the prior of the same classes, mapped; in training, for unpaired terms
 
@@ -48,7 +50,7 @@ class StochasticReconstruction(Callback):
     def before_batch(self):
         *latents, y = self.xb
         with torch.no_grad(): x_svq = self.learn.reconstruct(dict(zip(BANDS, latents)), self.learn.tau_of(y))
-        self.learn.stage_batch = MapperBatch(self.yb[0], y, x_svq)
+        self.learn.stage_batch = MapperBatch(self.yb[0], y, x_svq, *self.yb[1:])
         self.learn.xb = (x_svq,)
 
     def after_pred(self): self.learn.stage_batch.x_map = self.pred
@@ -96,7 +98,8 @@ class PriorSamples(Callback):
     def after_loss(self):
         if not self.training: return
         batch = self.learn.stage_batch
-        self.learn.loss_grad = self.loss_grad + self.loss_func.of_unpaired(batch.x_gen_map, batch.x, batch.y)
+        unpaired = self.loss_func.of_unpaired(batch.x_gen_map, batch.x, batch.y, batch.present)
+        self.learn.loss_grad = self.loss_grad + unpaired
         self.learn.loss = self.loss_grad.clone()
 
 
@@ -134,16 +137,19 @@ class MapperLearner(StageLearner):
         model.standardizer.set(spec.mean, spec.std)
         default = 'l1' if preset == 'paper' else 'l1+stft+kernels' if prior is None else 'l1+stft+kernels+swd'
         loss_func, l1 = MapperLoss(model.standardizer.std, loss or default), MapperLoss(model.standardizer.std)
-        figures = [BatchMean('l1_before', lambda x_map, x: l1(self.stage_batch.x_svq, x)), BatchMean('l1_after', l1)]
+        def l1_before(x_map, *real): return l1(self.stage_batch.x_svq, *real)
+        figures = [BatchMean('l1_before', l1_before), BatchMean('l1_after', l1)]
         super().__init__(self._latent_rows(self.data), valid and self._latent_rows(valid), spec, model,
                          preset, n_inp=3, loss_func=loss_func,
                          **{'metrics': figures, 'device': device, **kwargs})
         self.add_cbs([StochasticReconstruction(), *([PriorSamples()] if loss_func.unpaired else []), *L(cbs)])
 
-    def _latent_rows(self, data): # -> rows of (LF latents, HF latents, class ids, series)
+    def _latent_rows(self, data): # -> rows of (LF latents, HF latents, class ids, series, maybe what of them is there)
         latents = training_latents(self.tokenizer, data)
         y = class_ids(data, self.spec, 0).to(latents['lf'].device)
-        def read(idx): return (*[latents[band][idx] for band in BANDS], y[idx], data.series(idx).to(y.device))
+        def read(idx):
+            real = data.series_and_present(idx) if data.spec.missing else (data.series(idx),)
+            return (*[latents[band][idx] for band in BANDS], y[idx], *[part.to(y.device) for part in real])
         return Rows(read, len(data))
 
     def tau_of(self,
@@ -188,14 +194,19 @@ class MapperLearner(StageLearner):
         device = device_of(self.tokenizer)
         generator = generator_on(device, seed)
         idx = torch.randperm(len(self.data), generator=generator_on('cpu', seed))[:n].numpy()
-        *latents, _, x = self.dls.train.rows(idx)
+        lf, hf, _, x, *present = self.dls.train.rows(idx)
+        def shown(made): # with the gaps of real series, as these are filled
+            if not present: return made
+            there = present[0].repeat(-(-len(made) // len(x)), 1, 1)[:len(made)]
+            return fill_gaps(with_gaps(made, there), made.new_tensor(self.spec.mean)[:, None])
         y = class_ids(self.data, self.spec, prior.null_class)[idx].to(device)
         y_gen = y.repeat(-(-n // len(y)))[:n]
         features = RocketFeatures.fit(x, n_kernels=n_kernels).to(device)
-        x_gen = features(torch.cat([self.tokenizer.decode(prior.sample_tokens(part, generator=generator))
-                                    for part in y_gen.split(ENCODE_ROWS)]))
+        x_gen = torch.cat([self.tokenizer.decode(prior.sample_tokens(part, generator=generator))
+                           for part in y_gen.split(ENCODE_ROWS)])
         def reconstruct(z, tau): return self.reconstruct(z, tau, generator)
-        return ReconstructionFID(x_gen, y_gen, dict(zip(BANDS, latents)), y, features, reconstruct, self._by_class)
+        return ReconstructionFID(features(shown(x_gen)), y_gen, dict(lf=lf, hf=hf), y, features, reconstruct,
+                                 self._by_class, shown)
 
     @property
     def _by_class(self): return self.per_class and bool(self.spec.vocab)
@@ -212,8 +223,8 @@ class MapperLearner(StageLearner):
 
     def shown_pairs(self, n, seed):
         if self.tau is None: self.search_tau()
-        *latents, _, _ = self.dls.train.rows(range(min(n, len(self.data))))
-        x_svq = self.reconstruct(dict(zip(BANDS, latents)), generator=generator_on(latents[0].device, seed))
+        lf, hf, *_ = self.dls.train.rows(range(min(n, len(self.data))))
+        x_svq = self.reconstruct(dict(lf=lf, hf=hf), generator=generator_on(lf.device, seed))
         return dict(first=x_svq, second=self.model(x_svq), labels=('quantised', 'mapped'))
 
 

@@ -51,6 +51,7 @@ class ReconstructionFID:
     features:RocketFeatures # Series -> features
     reconstruct:Callable    # (latents of some series, τ) -> series
     by_class:bool           # A figure for each class as well
+    shown:Callable = lambda x_svq: x_svq # Reconstructions of all of them, as they are compared
 
     def __call__(self,
         tau:float # SVQ temperature
@@ -58,7 +59,8 @@ class ReconstructionFID:
         "The row of one temperature."
         bands = list(self.latents)
         chunks = zip(*[self.latents[band].split(ENCODE_ROWS) for band in bands])
-        x_svq = self.features(torch.cat([self.reconstruct(dict(zip(bands, chunk)), tau) for chunk in chunks]))
+        x_svq = torch.cat([self.reconstruct(dict(zip(bands, chunk)), tau) for chunk in chunks])
+        x_svq = self.features(self.shown(x_svq))
         row = dict(tau=tau, fid=frechet_distance(self.x_gen, x_svq))
         return row | class_fids(self.x_gen, self.y_gen, x_svq, self.y) if self.by_class else row
 

@@ -18,16 +18,22 @@ __all__ = ['TokenizerLearner', 'tokenizer_loss']
 
 def tokenizer_loss(
     out:dict, # What `VQTokenizer` gives
-    x:Tensor # Not used: the bands' targets are in `out`
+    x:Tensor, # Not used: the bands' targets are in `out`
+    present:Tensor=None # Which values are there [bs, c_in, seq_len], bool: others are not asked for
 ) -> Tensor: # Scalar
     "MSE on LF, L1 on HF, commitment. [arXiv 2303.04743, Eq. 4]"
-    return _lf_mse(out) + _hf_l1(out) + out['commitment']
+    return _lf_mse(out, x, present) + _hf_l1(out, x, present) + out['commitment']
 
 
-def _lf_mse(out, x=None): return F.mse_loss(out['series']['lf'], out['target']['lf'])
+def _lf_mse(out, x=None, present=None): return _mean(out, 'lf', present, F.mse_loss)
 
 
-def _hf_l1(out, x=None): return F.l1_loss(out['series']['hf'], out['target']['hf'])
+def _hf_l1(out, x=None, present=None): return _mean(out, 'hf', present, F.l1_loss)
+
+
+def _mean(out, band, present, loss):
+    made, target = out['series'][band], out['target'][band]
+    return loss(made, target) if present is None else loss(made[present], target[present])
 
 
 @dataclass
@@ -39,7 +45,7 @@ class ReconstructedBatch:
 
 class KeepReconstruction(Callback):
     "Hand on the batch and its reconstruction."
-    def after_pred(self): self.learn.stage_batch = ReconstructedBatch(self.y, self.pred['x'])
+    def after_pred(self): self.learn.stage_batch = ReconstructedBatch(self.yb[0], self.pred['x'])
 
 
 class MarkUsedCodes(Callback):
@@ -90,8 +96,11 @@ class TokenizerLearner(StageLearner):
         return dict(first=x, second=self.model(x)['x'], labels=('real', 'reconstructed'))
 
 
-def _series_rows(data): # the series are the input and the target
+def _series_rows(data): # the series are the input and the target; with what is there of them, where some is not
     def read(idx):
         x = data.series(idx)
         return x, x
-    return Rows(read, len(data))
+    def read_with_gaps(idx):
+        x, present = data.series_and_present(idx)
+        return x, x, present
+    return Rows(read_with_gaps if data.spec.missing else read, len(data))
