@@ -33,6 +33,7 @@ def split_series(
     if len(parts) < 2 or min(map(len, parts)) < 2:
         raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more "
                          "in each")
+    if hasattr(X, 'check_splits'): X.check_splits(splits)                # windows may overlap
     return [LabelledSeries(np.asarray(X[rows]), None if y is None else np.asarray(y)[rows]) for rows in parts]
 
 

@@ -62,6 +62,7 @@ class SeriesData:
             raise ValueError(f"X has shape {tuple(X.shape)}, expected [n, c_in, seq_len]; "
                              "for one channel use X[:, None] or tsai's to3d(X)")
         if y is not None and len(y) != len(X): raise ValueError(f"X has {len(X)} rows and y {len(y)}; they must match")
+        if splits is not None and hasattr(X, 'check_splits'): X.check_splits(splits) # windows may overlap
         train = np.arange(len(X)) if splits is None else split_rows(_first_split(splits), len(X))
         return cls.from_rows(Rows(lambda idx: X[train[idx]], len(train)), None if y is None else np.asarray(y)[train])
 
