@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from stages import train_shortly
+from stages import quick_classifiers, train_shortly
 from wave_files import N_TEST, N_TRAIN, SEQ_LEN, TEST, TRAIN, waves, write_waves
 
 import tsai_nmvq
@@ -21,6 +21,7 @@ from tsai_nmvq.augment import transform
 from tsai_nmvq.commands import demo as demo_module
 from tsai_nmvq.commands.demo import QUICK_EPOCHS
 from tsai_nmvq.data.files import joined_parts
+from tsai_nmvq.data.recording import from_recording
 from tsai_nmvq.generator import NMVQGenerator
 
 COMMANDS = ('nmvq_demo', 'nmvq_fit', 'nmvq_sample', 'nmvq_evaluate')
@@ -214,6 +215,49 @@ def test_evaluate_without_labels_gives_what_needs_none(files, fitted):
     assert list(table.columns) == ['FID', 'sharpness', 'novelty'] and table.FID.between(0.01, 2).all()
 
 
+# One long recording
+
+@pytest.fixture(scope='module')
+def long(files):
+    "A recording of two channels, its second half faster, with a label a step, as .npy."
+    t, y = np.arange(2000), np.repeat(['slow', 'fast'], 1000)
+    angle = t / np.where(y == 'fast', 2, 6)
+    x = np.stack([np.sin(angle), np.cos(angle)]) + np.random.default_rng(0).normal(0, 0.1, (2, 2000))
+    x[:, 1600:] += 5                                                     # the part to test with lies higher
+    np.save(files/'long.npy', x.astype(np.float32))
+    np.save(files/'steps.npy', y)
+    return files/'long.npy', x.astype(np.float32), y
+
+
+def test_fit_and_evaluate_of_a_recording_share_no_step(script, long, files, here, monkeypatch):
+    train_shortly(monkeypatch)
+    quick_classifiers(monkeypatch)
+    file, x, y = long
+    epochs = [arg for stage in QUICK_EPOCHS for arg in (f'--epochs_{stage}', 1)]
+    options = '--window', 32, '--stride', 16, '--labels', files/'steps.npy'
+    code, out, err = script('nmvq_fit', file, 'long.nmvq', *options, *epochs)
+    assert code == 0, err
+    windows = from_recording(x, 32, 16, y)
+    train, test = windows.splits()
+    gen = NMVQGenerator.load('long.nmvq')
+    assert (gen.spec.c_in, gen.spec.seq_len, gen.spec.n_series) == (2, 32, len(train))
+    assert gen.spec.vocab == ('fast', 'slow') and np.abs(gen.spec.mean).max() < 0.5
+    code, out, err = script('nmvq_evaluate', 'long.nmvq', file, *options, '--no_tstr', '--n_draws', 1, '--csv', 't.csv')
+    assert code == 0, err
+    expected = gen.evaluate(windows, windows.y, (train, test), n_draws=1, with_tstr=False)
+    pd.testing.assert_frame_equal(pd.read_csv('t.csv', index_col='series'), expected, check_names=False)
+
+
+def test_a_recording_needs_neither_labels_nor_a_stride(long, here, monkeypatch):
+    train_shortly(monkeypatch)
+    gen = command('fit')(long[0], 'long.nmvq', window=40, epochs_tokenizer=1, epochs_prior=1, epochs_mapper=1)
+    assert (gen.spec.n_series, gen.spec.vocab) == (40, ())
+    table = command('evaluate')('long.nmvq', long[0], window=40, n_draws=1)
+    assert table.columns.tolist() == ['FID', 'sharpness', 'novelty'] and table.FID.notna().all()
+    with pytest.raises(ValueError, match=r'series have shape \(62, 2, 32\), this generator was fitted on'):
+        command('evaluate')('long.nmvq', long[0], window=32)
+
+
 # Demo
 
 def test_demo_fills_its_folder(demo):
@@ -380,6 +424,13 @@ def bad(files, demo):
     ('nmvq_fit {bad}/none.npy .', 'is a folder; name a file'),
     ('nmvq_fit {bad}/train.npz g.nmvq --epochs_prior 0', 'epochs_prior is 0, expected 1 or more'),
     ('nmvq_fit {bad}/train.npz g.nmvq --preset slow', "preset is 'slow'"),
+    ('nmvq_fit {bad}/vector.npy g.nmvq --window 32', 'x has 16 steps, expected at least the window of 32'),
+    ('nmvq_fit {bad}/vector.npy g.nmvq --stride 8', 'a stride alone came, expected the steps of a window too'),
+    ('nmvq_fit {bad}/vector.npy g.nmvq --window 8', 'window is 8, expected a whole number of 16 or more'),
+    ('nmvq_fit {bad}/vector.npy g.nmvq --window 16 --stride 0', 'stride is 0, expected 1 or more'),
+    ('nmvq_fit {bad}/train.npz g.nmvq --window 16', 'windows are cut out of an .npy of one recording, not of {bad}'),
+    ('nmvq_evaluate {bad}/waves.nmvq {bad}/series.npy --window 16', 'is a set of series already'),
+    ('nmvq_evaluate {bad}/waves.nmvq {bad}/rows.npy --window 32 --test {bad}/rows.npy', 'leave --test out'),
     ('nmvq_sample {bad}/none.nmvq 3 s.npz', 'there is no file {bad}/none.nmvq'),
     ('nmvq_sample {bad}/cut.nmvq 3 s.npz', 'is not a generator file, or it is cut short'),
     ('nmvq_sample {bad}/parts.npz 3 s.npz', 'is not a generator file, or it is cut short'),

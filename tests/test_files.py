@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from wave_files import TEST, TRAIN, same_data, write_waves
 
-from tsai_nmvq.data.files import joined_parts, read_labelled, read_parts
+from tsai_nmvq.data.files import joined_parts, read_labelled, read_parts, read_windows
 
 
 @pytest.fixture(scope='module')
@@ -56,6 +56,34 @@ def test_parts_are_joined_with_their_splits():
     X, y, _ = joined_parts((TRAIN[0], None), (TEST[0], None))
     assert len(X) == len(train) + len(test) and y is None
 
+
+# One long recording
+
+def test_a_recording_stays_on_disk_and_its_last_fifth_is_for_tests(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(2, 1000)), np.repeat([b'a', b'b'], 500)
+    np.save(tmp_path/'long.npy', x)
+    np.save(tmp_path/'steps.npy', y)
+    windows, labels, (train, test) = read_windows(tmp_path/'long.npy', 50, labels=tmp_path/'steps.npy')
+    assert isinstance(windows.recordings[0].base, np.memmap) and np.array_equal(windows[3], x[:, 150:200])
+    assert labels.tolist() == ['a'] * 10 + ['b'] * 10 and windows.starts[test].tolist() == [800, 850, 900, 950]
+    assert train.tolist() == list(range(16))
+    np.save(tmp_path/'long.npy', x[0])
+    windows, labels, _ = read_windows(tmp_path/'long.npy', 50, 10)
+    assert windows.shape == (96, 1, 50) and labels is None
+
+
+@pytest.mark.parametrize('data, window, error, match', [
+    ('parts.npz', 16, ValueError, 'windows are cut out of an .npy of one recording, not of .*parts.npz'),
+    ('ECG200', 16, ValueError, 'windows are cut out of an .npy of one recording'),
+    ('rows.npy', None, ValueError, 'a stride alone came, expected the steps of a window too; add --window'),
+    ('none.npy', 16, FileNotFoundError, 'there is no file .*none.npy'),
+    ('labels.npy', 16, TypeError, 'x has type <U1, expected numbers'),
+    ('series.npy', 16, ValueError, r'x has shape \(16, 1, 32\), expected a recording .* a set of series already')])
+def test_what_is_no_recording_is_refused(files, data, window, error, match):
+    with pytest.raises(error, match=match): read_windows(files/data, window, 8)
+
+
+# Mistakes
 
 @pytest.mark.parametrize('X, y, error, match', [
     (TRAIN[0].astype(str), None, TypeError, 'X in .*bad.npz has type <U.*, expected numbers'),

@@ -8,6 +8,7 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'models.tokenizer': ('VQTokenizer',),
     'models.prior': ('MaskedPrior',),
     'models.mapper': ('NeuralMapper',),
+    'data.recording': ('from_recording',),
     'data.spec': ('SeriesSpec',),
     'metrics.frechet': ('fid', 'conditional_fid'),
     'metrics.classifier': ('inception_score', 'tstr', 'trtr'),

@@ -41,6 +41,7 @@ def split_series(
     if len(parts) < 2 or min(map(len, parts)) < 2:
         raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more "
                          "in each")
+    if hasattr(X, 'check_splits'): X.check_splits(splits)                # windows may overlap
     names = [None if y is None else spec.to_labels(spec.to_ids(y[rows])) for rows in parts]
     return [LabelledSeries(read_series(X, spec, rows), labels) for rows, labels in zip(parts, names)]
 

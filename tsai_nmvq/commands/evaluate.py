@@ -17,18 +17,20 @@ def evaluate(
     n_draws:int=3, # Synthetic sets to average over
     no_tstr:bool=False, # Leave out TSTR, which takes most of the time
     seed:int=0, # Seed of samples, features and classifiers
-    csv:str=None # File for the table
+    csv:str=None, # File for the table
+    window:int=None, # As nmvq_fit was given it: the last 20 % of a recording are its test series
+    stride:int=None # As nmvq_fit was given it
 ):
     "Score samples against test series. FID falls as n grows: compare rows, not tables of different n."
-    from ..data.files import joined_parts, read_parts
+    from ..data.files import read_windows
     from ..generator import NMVQGenerator
-    check_at_least_one(n=n, n_draws=n_draws)
+    check_at_least_one(n=n, n_draws=n_draws, window=window, stride=stride)
     if csv: check_writable(csv)
     gen = NMVQGenerator.load(generator)
-    train, *rest = read_parts(data, path, labels)
-    if test: rest = read_parts(test, path, test_labels)
-    if not rest: raise ValueError(f"{data} has no test part; name test series with --test")
-    X, y, splits = joined_parts(train, rest[-1])
+    if window or stride:
+        if test: raise ValueError("the end of a recording is its test part; leave --test out, or --window and --stride")
+        X, y, splits = read_windows(data, window, stride, labels)
+    else: X, y, splits = _read_both_parts(data, path, labels, test, test_labels)
     gen.spec.check(X)
     has_classes = y is not None and gen.spec.vocab
     y = gen.spec.to_labels(gen.spec.to_ids(y)) if has_classes else None  # by name: files differ in the type of labels
@@ -37,3 +39,11 @@ def evaluate(
         with atomic_write(csv) as aside: table.to_csv(aside, index_label='series')
     print(table.round(4).to_string())
     return table
+
+
+def _read_both_parts(data, path, labels, test, test_labels): # -> X, y, splits
+    from ..data.files import joined_parts, read_parts
+    train, *rest = read_parts(data, path, labels)
+    if test: rest = read_parts(test, path, test_labels)
+    if not rest: raise ValueError(f"{data} has no test part; name test series with --test")
+    return joined_parts(train, rest[-1])

@@ -17,17 +17,20 @@ def fit(
     epochs_tokenizer:int=None, # Epochs of stage 1; the preset's by default
     epochs_prior:int=None, # Epochs of stage 2; the preset's by default
     epochs_mapper:int=None, # Epochs of stage 3; the preset's by default
-    checkpoint:str=None # File that keeps each finished stage, so that the same command goes on after it was stopped
+    checkpoint:str=None, # File that keeps each finished stage, so that the same command goes on after it was stopped
+    window:int=None, # The .npy is one long recording [c_in, n_steps], labels one a step: learn windows of so many steps
+    stride:int=None # Steps from one window to the next; window by default, so that none overlap
 ):
-    "Learn a data set (of a UCR set or an .npz with X_train the training split alone), and save the generator."
-    from ..data.files import read_parts
+    "Learn a data set (the training part of a UCR set or an .npz, the first 80 % of a recording); save the generator."
+    from ..data.files import read_parts, read_windows
     from ..generator import NMVQGenerator
     epochs = dict(tokenizer=epochs_tokenizer, prior=epochs_prior, mapper=epochs_mapper)
-    check_at_least_one(bs=bs, **{f'epochs_{stage}': n for stage, n in epochs.items()})
+    check_at_least_one(bs=bs, window=window, stride=stride, **{f'epochs_{stage}': n for stage, n in epochs.items()})
     for file in filter(None, (out, checkpoint)): check_writable(file)
     gen = NMVQGenerator(preset)
-    X, y = read_parts(data, path, labels)[0]
-    gen.fit(X, y, epochs=epochs, bs=bs, seed=seed, checkpoint=checkpoint, cbs=[stage_lines(Clock())])
+    X, y, splits = (read_windows(data, window, stride, labels) if window or stride
+                    else (*read_parts(data, path, labels)[0], None))
+    gen.fit(X, y, splits, epochs=epochs, bs=bs, seed=seed, checkpoint=checkpoint, cbs=[stage_lines(Clock())])
     gen.save(out)
     print(f"{gen}\n{gen.report()}\nwritten to {out}")
     return gen

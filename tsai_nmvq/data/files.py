@@ -4,9 +4,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from .survey import series_tensor, check_no_inf
+from .recording import from_recording
+from .survey import check_no_inf, series_tensor
 
-__all__ = ['read_parts', 'read_labelled', 'joined_parts']
+__all__ = ['read_parts', 'read_windows', 'read_labelled', 'joined_parts']
 
 UCR_FOLDER = 'data/UCR' # tsai's, below the path given to get_UCR_data
 UCR_FILES = tuple(f'{name}.npy' for name in ('X_train', 'y_train', 'X_valid', 'y_valid', 'X', 'y'))
@@ -32,6 +33,21 @@ def read_parts(
         raise ValueError(f"{data} holds {sorted(arrays)}, expected X (and y), or X_train (and y_train, X_valid, "
                          "y_valid)")
     return parts[:2]
+
+
+def read_windows(
+    data, # .npy of one long recording [c_in, n_steps] or [n_steps]
+    window:int|None, # Steps of a window
+    stride:int=None, # Steps from one window's start to the next one's; window by default
+    labels=None # .npy of labels, one a step
+) -> tuple: # (`Windows`, labels [n] or None, splits: training rows and the last fifth in time), as in tsai
+    "Windows of a recording that stays on disk."
+    if Path(data).suffix != '.npy': raise ValueError(f"windows are cut out of an .npy of one recording, not of {data}")
+    if window is None: raise ValueError("a stride alone came, expected the steps of a window too; add --window")
+    x = _load(data, np.ndarray, mmap_mode='r')
+    y = _load(labels, np.ndarray) if labels else None
+    windows = from_recording(x, window, stride, y.astype(str) if y is not None and y.dtype.kind == 'S' else y)
+    return windows, windows.y, windows.splits()
 
 
 def read_labelled(
@@ -78,10 +94,10 @@ def _part(data, X_name, X, y_name, y): # -> (series float32 [n, c_in, seq_len], 
     return (X[:, None] if X.ndim == 2 else X).astype(np.float32, copy=False), y
 
 
-def _load(file, kind): # kind: np.ndarray for an .npy, dict for an .npz
+def _load(file, kind, **kwargs): # kind: np.ndarray for an .npy, dict for an .npz
     if not Path(file).is_file(): raise FileNotFoundError(f"there is no file {Path(file).resolve()}")
     try:
-        loaded = np.load(file, allow_pickle=False)
+        loaded = np.load(file, allow_pickle=False, **kwargs)
         if not isinstance(loaded, np.ndarray):
             with loaded: loaded = dict(loaded)
     except (ValueError, EOFError, BadZipFile) as e:

@@ -71,6 +71,7 @@ class SeriesData:
         rows, y = as_rows(X), as_labels_array(y)
         if y is not None and len(y) != len(rows):
             raise ValueError(f"X has {len(rows)} rows and y {len(y)}; they must match")
+        if splits is not None and hasattr(X, 'check_splits'): X.check_splits(splits) # windows may overlap
         train = np.arange(len(rows)) if splits is None else split_rows(_first_split(splits), len(rows))
         return cls.from_rows(rows.subset(train), None if y is None else y[train], **kinds)
 
