@@ -126,7 +126,8 @@ def test_conditional_fid_is_the_mean_over_classes():
 
 def test_labels_that_have_nothing_in_common_are_refused():
     real, y = easy(30, 0)
-    with pytest.raises(ValueError, match=r"real series are of classes \['a', 'b', 'c'\] and synthetic ones of \[0, 1, 2\]"):
+    what = r"real series are of classes \['a', 'b', 'c'\] and synthetic ones of \[0, 1, 2\]; name them alike"
+    with pytest.raises(ValueError, match=what):
         conditional_fid(real, y, real, [0, 1, 2] * 10)
 
 

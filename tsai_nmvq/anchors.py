@@ -72,4 +72,5 @@ class Anchors:
 
 
 def _picked(tokens, others, pick): # the same of all that is there
-    return {band: pick(rows) for band, rows in tokens.items()}, [None if rows is None else pick(rows) for rows in others]
+    picked = [None if rows is None else pick(rows) for rows in others]
+    return {band: pick(rows) for band, rows in tokens.items()}, picked

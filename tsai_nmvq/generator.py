@@ -85,11 +85,11 @@ class NMVQGenerator:
         y=None, # Their labels
         splits=None, # tsai's splits
         from_stage:str='mapper', # This stage and those after it are learnt again: 'tokenizer', 'prior' or 'mapper'
-        **options # epochs, bs, seed, checkpoint and cbs of `fit`, which goes on with the checkpoint after a kill; y_kind
+        **options # epochs, bs, seed, checkpoint and cbs of `fit`, which goes on with the checkpoint after a kill
     ):
         "Learn some stages again and keep those before. ValueError for other data. Returns self."
         if from_stage not in STAGES: raise ValueError(f"from_stage is {from_stage!r}, expected one of {list(STAGES)}")
-        kinds = dict(y_kind=options.pop('y_kind', None), pad_value=self.spec.pad_value if self.spec else None)
+        kinds = dict(y_kind=self.spec.conditions.kind, pad_value=self.spec.pad_value) if self._stages else {}
         data, fit_options = SeriesData.from_any(X, y, splits, **kinds), FitOptions(**options)
         if self._stages and self.spec != data.spec:
             raise ValueError("these are other series than the generator was fitted on; make a new one and call fit")
@@ -169,9 +169,8 @@ class NMVQGenerator:
     ) -> tuple: # (X [n, c_in, seq_len] float32 in original units, y as in the data or None)
         "Synthetic series and their labels, or targets."
         self._check_fitted('prior')
-        if n != int(n) or n < 0: raise ValueError(f"n is {n}, expected a whole number of 0 or more")
         generator, sampler = generator_on(self.device, seed), self.sampler
-        ids = sampler.class_ids(int(n), y, generator)
+        ids = sampler.class_ids(n, y, generator)
         x, rows = sampler.sample_rows(ids, generator, mapped, **sampling)
         return sampler.finished(x, rows, missing).cpu().numpy(), sampler.labels(ids, rows)
 
@@ -262,16 +261,14 @@ class NMVQGenerator:
         X, # Series [n, c_in, seq_len], original units
         y=None, # Labels [n]
         splits=None, # tsai's splits: the last part is shown, else all series
-        axs=None, # Four matplotlib axes; made by default
-        n:int=20, # Series in each of the first three
-        channel:int=0, # Channel in the first three
-        seed:int=0 # Seed of the samples
+        seed:int=0, # Seed of the samples
+        **plot # n, channel and axs of `plot_sets`
     ): # matplotlib axes [4]
         "Real series, samples before and after the mapper, and all of them as points in the plane of ROCKET features."
         self._check_fitted('prior')
         sets, labels = shown_sets(self, X, y, splits, seed)
         features = RocketFeatures.fit(sets['real'], seed=seed)
-        return plot_sets(sets, {name: features(x) for name, x in sets.items()}, labels, n, channel, axs)
+        return plot_sets(sets, {name: features(x) for name, x in sets.items()}, labels, **plot)
 
     def save(self,
         path # File, usually *.nmvq

@@ -81,6 +81,8 @@ class Sampler:
         generator:torch.Generator # Source of randomness on the device
     ) -> Tensor: # Class ids [n] on the device; the null class where there are no classes
         "Class ids by name. ValueError for unknown labels or a wrong number of them."
+        if n != int(n) or n < 0: raise ValueError(f"n is {n}, expected a whole number of 0 or more")
+        n = int(n)
         if not self.spec.vocab:
             if y is not None: raise ValueError("this generator was fitted without labels: leave y out")
             return torch.full((n,), _learnt(self.prior).null_class, device=self.device)
@@ -127,7 +129,8 @@ class Sampler:
         **sampling # n_steps, choice_temp, cfg_scale of `MaskedPrior.sample_tokens`
     ) -> Tensor: # Series [n, c_in, seq_len] on the device, original units
         "Tokens of anchors, of which the prior draws some anew; decoded, warped and mapped."
-        return self.finished(*self.sample_rows(ids, generator, mapped, redraw, **sampling), missing)
+        x, rows = self.sample_rows(ids, generator, mapped, redraw, **sampling)
+        return self.finished(x, rows, missing)
 
     @torch.no_grad()
     def sample_rows(self, ids, generator, mapped=True, redraw=None, **sampling) -> tuple: # As in `sample`

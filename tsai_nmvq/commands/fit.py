@@ -19,7 +19,9 @@ def fit(
     epochs_mapper:int=None, # Epochs of stage 3; the preset's by default
     checkpoint:str=None, # File that keeps each finished stage, so that the same command goes on after it was stopped
     window:int=None, # The .npy is one long recording [c_in, n_steps], labels one a step: learn windows of so many steps
-    stride:int=None # Steps from one window to the next; window by default, so that none overlap
+    stride:int=None, # Steps from one window to the next; window by default, so that none overlap
+    y_kind:str=None, # 'classes', 'targets' (real numbers) or 'labels' (a matrix of 0 and 1); guessed by default
+    pad_value:float=None # What stands after the end of shorter series, in all channels, where it is not NaN
 ):
     "Learn a data set (the training part of a UCR set or an .npz, the first 80 % of a recording); save the generator."
     from ..data.files import read_parts, read_windows
@@ -30,7 +32,8 @@ def fit(
     gen = NMVQGenerator(preset)
     X, y, splits = (read_windows(data, window, stride, labels) if window or stride
                     else (*read_parts(data, path, labels)[0], None))
-    gen.fit(X, y, splits, epochs=epochs, bs=bs, seed=seed, checkpoint=checkpoint, cbs=[stage_lines(Clock())])
+    gen.fit(X, y, splits, epochs=epochs, bs=bs, seed=seed, checkpoint=checkpoint, cbs=[stage_lines(Clock())],
+            y_kind=y_kind, pad_value=pad_value)
     gen.save(out)
     print(f"{gen}\n{gen.report()}\nwritten to {out}")
     return gen

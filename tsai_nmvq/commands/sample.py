@@ -17,6 +17,7 @@ def sample(
     y:str=None, # Class of all series; the training proportions by default
     seed:int=None, # The same seed gives the same series
     no_mapper:bool=False, # Leave the neural mapper out
+    missing:str='like data', # Of data with gaps: 'like data' has gaps and lengths like theirs; 'complete' has none
     redraw:float=None # Largest share of a training series' tokens to draw anew; 1 is the prior alone
 ):
     "Make synthetic series, in the units of the data that the generator was fitted on."
@@ -26,7 +27,7 @@ def sample(
         raise ValueError(f"the output is {file.name!r}, expected *.npz (X and y) or *.npy (X alone)")
     check_writable(file)
     gen = NMVQGenerator.load(generator)
-    X, labels = gen.sample(n, y, seed, mapped=not no_mapper, redraw=redraw)
+    X, labels = gen.sample(n, y, seed, mapped=not no_mapper, missing=missing, redraw=redraw)
     with atomic_write(file) as aside, open(aside, 'wb') as f:
         if file.suffix == '.npy': np.save(f, X, allow_pickle=False)
         else: np.savez(f, X=X, **({} if labels is None else {'y': labels}))

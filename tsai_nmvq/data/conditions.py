@@ -1,4 +1,4 @@
-"""What series are conditioned on: their class, the bin of a target, or a set of labels; each is one class of the prior."""
+"""What series are conditioned on: a class, the bin of a target, or a set of labels; each is a class of the prior."""
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ KINDS = 'classes', 'targets', 'labels'
 MANY, MOST = 16, 0.5    # numbers of at least as many series that differ in more than this share look like targets
 SERIES_A_BIN = 25       # of a target, at least
 MAX_BINS = 10
+ROWS = list, tuple, set, frozenset, np.ndarray # of several labels
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,14 @@ class Conditions:
         y = np.atleast_1d(np.asarray(y, dtype=object))
         if y.ndim == 2 and y.shape[1] == 1: y = y[:, 0]
         check_no_missing(y)
-        if self.kind == 'targets' and not _are_names(y): return np.searchsorted(self.edges, _targets(y), side='right')
-        return match_labels(y, self.vocab)
+        ids = match_labels(y, self.vocab) if self.kind != 'targets' or _are_names(y) else np.full(len(y), -1)
+        if self.kind != 'targets' or (ids >= 0).all(): return ids
+        return np.searchsorted(self.edges, _targets(y), side='right')    # of text too: numbers of a command line
 
     def _set_ids(self, y):
         labels, sets, _ = _sets(y)
-        where = dict(zip(labels, range(len(labels))) if self.multi_hot else zip(labels, match_labels(labels, self.labels)))
+        own = range(len(labels)) if self.multi_hot else match_labels(labels, self.labels)
+        where = dict(zip(labels, own))
         known, found = {members: i for i, members in enumerate(self.sets)}, []
         for members in sets: found.append(known.get(tuple(sorted(where[labels[i]] for i in members)), -1))
         return np.asarray(found, dtype=np.int64)
@@ -108,8 +111,8 @@ def _guess(y): # -> kind
 
 
 def _is_nested(y): # lists of labels, of any length; a column of single labels is none
-    rows = y if isinstance(y, (list, tuple)) or getattr(y, 'dtype', None) == object else ()
-    if not len(rows) or not all(isinstance(row, (list, tuple, set, frozenset, np.ndarray)) for row in rows): return False
+    rows = y if isinstance(y, (list, tuple)) or getattr(y, 'dtype', None) == np.dtype(object) else ()
+    if not len(rows) or not all(isinstance(row, ROWS) for row in rows): return False
     return any(isinstance(v, str) for row in rows for v in row) and any(len(row) != 1 for row in rows)
 
 
@@ -123,7 +126,8 @@ def _targets(y): # -> float64 [n]
     if y.ndim > 1 and y.shape[-1] == 1: y = y.reshape(-1)
     if y.ndim != 1: raise ValueError(f"y has shape {y.shape}, expected one target a series [n]")
     check_no_missing(y)
-    y = y.astype(np.float64)
+    try: y = y.astype(np.float64)
+    except ValueError as e: raise ValueError(f"y holds text that is no number ({e}), expected targets") from e
     if not np.isfinite(y).all(): raise ValueError("y holds inf, expected finite targets; drop these rows")
     return y
 

@@ -20,7 +20,7 @@ __all__ = ['SeriesData', 'read_series', 'split_rows']
 @dataclass(frozen=True)
 class SeriesData:
     "Series by row index and their class ids, with the `spec` of the training split that they belong to."
-    rows:Rows                       # Series [n, c_in, seq_len] (array or tensor), original units, read as they are needed
+    rows:Rows                       # Series [n, c_in, seq_len] (array or tensor), original units, read when needed
     y:np.ndarray|None               # Class ids [n], of `spec.vocab`; None without labels
     spec:SeriesSpec                 # Of these series, or of those that they are a subset of
     targets:np.ndarray|None = None  # Targets [n], where the classes are bins of them
@@ -51,7 +51,8 @@ class SeriesData:
         **kinds # y_kind and pad_value of `from_rows`
     ) -> 'SeriesData':
         "The training rows of whatever `NMVQGenerator.fit` takes."
-        if hasattr(X, 'dls'): raise TypeError(f"X is a {type(X).__name__}, expected series or DataLoaders; pass learn.dls")
+        if hasattr(X, 'dls'):
+            raise TypeError(f"X is a {type(X).__name__}, expected series or DataLoaders; pass learn.dls")
         if not hasattr(X, 'loaders'):
             if hasattr(X, 'after_batch'):
                 raise TypeError("X is one loader, expected series or the DataLoaders that it is of; pass dls")

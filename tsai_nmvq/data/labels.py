@@ -18,10 +18,9 @@ def to_python_scalar(
     if isinstance(v, (np.datetime64, datetime.date)): return pd.Timestamp(v).isoformat().removesuffix(MIDNIGHT)
     if isinstance(v, np.generic): v = v.item()
     if isinstance(v, bytes): return v.decode('utf-8', 'replace')
-    if isinstance(v, Real) and not isinstance(v, (int, float)): return float(v)
-    if not isinstance(v, (str, int, float)):
-        raise TypeError(f"label {v!r} is of type {type(v).__name__}, expected text, a number or a date; pass its name")
-    return v
+    if isinstance(v, (str, int, float)): return v
+    if isinstance(v, Real): return float(v)
+    raise TypeError(f"label {v!r} is of type {type(v).__name__}, expected text, a number or a date; pass its name")
 
 
 def class_labels(

@@ -86,7 +86,7 @@ class SeriesSpec:
         return cls(**fields)
 
 
-def _shown(label): return label if isinstance(label, str) else str(to_python_scalar(label)) if np.ndim(label) == 0 else str(label)
+def _shown(label): return str(to_python_scalar(label) if np.ndim(label) == 0 else label)
 
 
 def _tuples(v): return tuple(map(_tuples, v)) if isinstance(v, list) else v

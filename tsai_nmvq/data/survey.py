@@ -26,13 +26,13 @@ def survey_rows(
     pad_value:float|None=None # What stands after the end of a series
 ) -> dict: # Fields of `SeriesSpec`: c_in, seq_len, mean, std, missing, shortest, values
     "Read the rows once and check them. ValueError for what cannot be learnt from."
-    seen = _Survey()
+    seen, first = _Survey(), None
     for idx in chunk_indices(len(rows)):
         raw = rows(idx)
         x = series_tensor(raw)
         check_series(x, name, int(idx[0]))
         seen.add(padding_to_nan(x, pad_value), int(idx[0]), name)
-        if not idx[0]: first = raw[:SOME]
+        if first is None: first = raw[:SOME]
     if seen.looks_padded and pad_value is None:
         warnings.warn(f"{seen.n_padded} of the {len(rows)} series of {name} end in zeros; if they are padding, pass "
                       "pad_value=0", stacklevel=2)
@@ -61,7 +61,7 @@ class _Survey:
         self.shortest, zeros = self.seq_len, torch.zeros(self.c_in).double()
         self.n, self.total, self.square = torch.zeros(self.c_in, dtype=torch.long), zeros, zeros.clone()
         first = x[0].isfinite().long().argmax(-1, keepdim=True)
-        self.origin = x[0].gather(-1, first).nan_to_num().double()        # squares of what is far from zero would cancel
+        self.origin = x[0].gather(-1, first).nan_to_num().double()       # squares of what is far from 0 would cancel
         self.values = [ValueCounts() for _ in range(self.c_in)]
 
     def _add_missing(self, present, start, name):

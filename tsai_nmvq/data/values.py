@@ -37,7 +37,9 @@ FREE = ChannelValues()
 
 class ValueCounts:
     "What is seen of one channel's values, a chunk at a time."
-    def __init__(self): self.n, self.whole, self.few, self.ends = 0, True, torch.empty(0), {}
+    few:Tensor|None # All of them, in order, while they are few
+
+    def __init__(self): self.n, self.whole, self.few, self.low, self.high = 0, True, torch.empty(0), None, None
 
     def add(self,
         x:Tensor # Finite values [n]
@@ -46,27 +48,32 @@ class ValueCounts:
         if not len(x): return
         self.n += len(x)
         self.whole = self.whole and bool((x == x.round()).all())
-        if self.few is not None and len(x[:4 * FEW].unique()) <= FEW: self.few = torch.cat((self.few, x)).unique()
-        else: self.few = None
-        if self.few is not None and len(self.few) > FEW: self.few = None
-        for name, end in (('low', x.amin()), ('high', x.amax())):
-            value, count = self.ends.get(name, (end, 0))
-            further = end < value if name == 'low' else end > value
-            if further: value, count = end, 0
-            self.ends[name] = value, count + int((x == value).sum())
+        self.few = self._still_few(x)
+        self.low, self.high = _further(self.low, x, x.amin(), -1), _further(self.high, x, x.amax(), 1)
+
+    def _still_few(self, x):
+        if self.few is None or len(x[:4 * FEW].unique()) > FEW: return None # the first tell it, mostly
+        few = torch.cat((self.few, x)).unique()
+        return few if len(few) <= FEW else None
 
     @property
     def values(self) -> ChannelValues:
         "What they say of the channel."
-        if self.few is not None and len(self.few) < 2: return FREE       # constant: its deviation is 0
-        low, high = (float(self.ends[name][0]) for name in ('low', 'high'))
-        if self.few is not None and self.n >= REPEATED * len(self.few):
-            gappy = not self.whole or 2 * len(self.few) <= high - low + 1
-            if gappy or len(self.few) == high - low + 1: return ChannelValues(tuple(self.few.tolist()))
-        bounds = {name: float(value) for name, (value, count) in self.ends.items()
-                  if self.n >= ENOUGH and count >= SATURATED * self.n}
-        if low >= 0: bounds['low'] = bounds.get('low', 0.)
-        return ChannelValues(whole=self.whole, **bounds)
+        if self.low is None or self.high is None or self.low[0] == self.high[0]: return FREE # constant: deviation is 0
+        (low, n_low), (high, n_high) = self.low, self.high
+        if self.few is not None and self.n >= REPEATED * len(self.few) and not self._are_counts(high - low + 1):
+            return ChannelValues(tuple(self.few.tolist()))
+        least = SATURATED * max(self.n, ENOUGH)
+        return ChannelValues((), self.whole, 0. if low >= 0 and n_low < least else low if n_low >= least else None,
+                             high if n_high >= least else None)
+
+    def _are_counts(self, n): # few of more: half of the whole numbers between the ends or more, but not all
+        return self.whole and self.few is not None and n / 2 < len(self.few) < n
+
+
+def _further(end, x, new, sign): # (value of the end, how many have it) after more values
+    value, count = (float(new), 0) if end is None or sign * float(new) > sign * end[0] else end
+    return value, count + int((x == value).sum())
 
 
 class ValueGrid:

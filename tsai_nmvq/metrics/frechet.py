@@ -57,7 +57,7 @@ def class_fids(
     y_gen, # Their labels
     features=None # Function series -> features; `RocketFeatures.fit(real)` by default
 ) -> dict: # {label: FID, >= 0, 0 is best}
-    "FID within each class; classes with fewer than two series on either side are left out. ValueError if none is shared."
+    "FID within each class; those with fewer than two series on a side are left out. ValueError if no class is shared."
     y_real, y_gen = as_labels(y_real, real), as_labels(y_gen, gen)
     if not np.isin(y_real, y_gen).any():
         raise ValueError(f"real series are of classes {np.unique(y_real).tolist()} and synthetic ones of "

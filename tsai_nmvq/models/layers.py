@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 
 from ..presets import settings_to_dict
 
-__all__ = ['ConfigModule', 'BandModules', 'positive_int', 'Snake', 'activation', 'Dropout', 'Standardizer', 'channel_std',
-           'divisor', 'to_double', 'SelfAttention', 'TransformerBlock', 'take_tokens']
+__all__ = ['ConfigModule', 'BandModules', 'positive_int', 'Snake', 'activation', 'Dropout', 'Standardizer',
+           'channel_std', 'divisor', 'to_double', 'SelfAttention', 'TransformerBlock', 'take_tokens']
 
 M = TypeVar('M', bound=nn.Module)
 MIN_STD = 1e-7 # over the mean: float32 resolves no less

@@ -73,9 +73,9 @@ def anchors_of(
         rows = _part_of_each_class(y.numpy(), MAX_ANCHORS, seed)
         data, y = data.subset(rows), y[rows]
     tokens = nearest_tokens(sampler.tokenizer, training_latents(sampler.tokenizer, data))
-    present = torch.cat([there for _, there in data.chunks_and_present()]).to(sampler.device) if data.spec.missing else None
-    targets = None if data.targets is None else torch.as_tensor(data.targets, device=sampler.device)
-    return Anchors.of(tokens, y.to(sampler.device), present, targets, **settings)
+    present = torch.cat([there for _, there in data.chunks_and_present()]) if data.spec.missing else None
+    targets = None if data.targets is None else torch.as_tensor(data.targets)
+    return Anchors.of(tokens, y.to(sampler.device), _on(sampler, present), _on(sampler, targets), **settings)
 
 
 def starting_from(
@@ -87,7 +87,10 @@ def starting_from(
     return _with_anchors(sampler, replace(sampler.anchors, **_rows_of(anchors_of(sampler, data))))
 
 
-def _rows_of(anchors): return dict(tokens=anchors.tokens, ids=anchors.ids, present=anchors.present, targets=anchors.targets)
+def _on(sampler, rows): return None if rows is None else rows.to(sampler.device)
+
+
+def _rows_of(anchors): return {name: getattr(anchors, name) for name in ('tokens', 'ids', 'present', 'targets')}
 
 
 def _with_anchors(sampler, anchors):

@@ -194,7 +194,8 @@ class MapperLearner(StageLearner):
         device = device_of(self.tokenizer)
         generator = generator_on(device, seed)
         idx = torch.randperm(len(self.data), generator=generator_on('cpu', seed))[:n].numpy()
-        lf, hf, _, x, *present = self.dls.train.rows(idx)
+        lf, hf, _, *real = self.dls.train.rows(idx)
+        x, present = real[0], real[1:]
         def shown(made): # with the gaps of real series, as these are filled
             if not present: return made
             there = present[0].repeat(-(-len(made) // len(x)), 1, 1)[:len(made)]
