@@ -385,9 +385,9 @@ def bad(files, demo):
     "Files to be refused."
     X, y = TRAIN
     X_test = TEST[0].copy()
-    X_test[3, 0, 0] = np.nan
-    np.savez(files/'nan_test.npz', X_train=X, y_train=y, X_valid=X_test, y_valid=TEST[1])
-    np.savez(files/'nan.npz', X=X_test)
+    X_test[3, 0, 0] = np.inf
+    np.savez(files/'inf_test.npz', X_train=X, y_train=y, X_valid=X_test, y_valid=TEST[1])
+    np.savez(files/'inf.npz', X=X_test)
     np.savez(files/'keys.npz', series=X)
     np.savez(files/'y_short.npz', X=X, y=y[:3])
     np.savez(files/'long.npz', X_train=X, X_valid=np.concatenate([TEST[0], TEST[0]], 2))
@@ -412,7 +412,7 @@ def bad(files, demo):
     ('nmvq_fit {bad}/words.npz g.nmvq', 'X in {bad}/words.npz has type <U1, expected numbers'),
     ('nmvq_fit {bad}/keys.npz g.nmvq', "holds ['series'], expected X"),
     ('nmvq_fit {bad}/vector.npy g.nmvq', 'X has shape (16,), expected [n, c_in, seq_len]'),
-    ('nmvq_fit {bad}/nan.npz g.nmvq', 'series 3 of X in {bad}/nan.npz holds NaN or inf (1 such series)'),
+    ('nmvq_fit {bad}/inf.npz g.nmvq', 'series 3 of X in {bad}/inf.npz holds inf (1 such series)'),
     ('nmvq_fit {bad}/y_short.npz g.nmvq', 'y (3,), expected one label a series'),
     ('nmvq_fit {bad}/parts.npz g.nmvq --labels {bad}/labels.npy', 'has its own; leave it out'),
     ('nmvq_fit data.csv g.nmvq', "'data.csv' is neither an .npy or .npz file nor a UCR set"),
@@ -450,8 +450,8 @@ def bad(files, demo):
     ('nmvq_demo --path {bad}', 'there is no UCR set GunPoint in {bad}/data/UCR'),
     ('nmvq_demo --data {bad}/train.npz', 'has no test part or no labels, and both are needed'),
     ('nmvq_demo --data {bad}/half.npz', 'has no test part or no labels, and both are needed'),
-    ('nmvq_demo --data {bad}/nan_test.npz',
-     'series 3 of X_valid in {bad}/nan_test.npz holds NaN or inf (1 such series)'),
+    ('nmvq_demo --data {bad}/inf_test.npz',
+     'series 3 of X_valid in {bad}/inf_test.npz holds inf (1 such series)'),
     ('nmvq_demo --data {bad}/classes.npz', "labels ['7'] are not in the generator's vocab"),
     ('nmvq_demo --n_train 3', '3 series are too few for 2 classes; take 4 or more'),
     ('nmvq_demo --epochs 0', 'epochs is 0, expected 1 or more'),

@@ -21,6 +21,15 @@ def test_no_strength_changes_nothing():
     assert smooth_warp(x, 0.) is x
 
 
+def test_what_comes_after_the_end_of_a_series_stays(time_alone):
+    x, lengths = ramp(200), torch.tensor([40, 101] * 100)
+    t = smooth_warp(x, 0.05, generator=seeded(), lengths=lengths)
+    assert torch.allclose(t[::2, :, 39:], x[::2, :, 39:], atol=1e-6) and (t.diff() >= -1e-6).all()
+    assert (t - x)[::2, 0, 20].std() == pytest.approx(0.05, rel=0.3)
+    everywhere = smooth_warp(x, 0.05, generator=seeded())
+    assert torch.allclose(t[1::2], everywhere[1::2], atol=1e-6)
+
+
 @pytest.mark.parametrize('strength', [0.01, 0.05, 0.2])
 def test_time_keeps_its_order_and_its_ends(time_alone, strength): # a warped ramp is the curve of time itself
     t = smooth_warp(ramp(), strength, generator=seeded())

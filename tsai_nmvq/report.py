@@ -73,9 +73,12 @@ def in_one_line(
     "What a generator has learnt."
     if not stages: return 'not fitted'
     classes = f'{spec.n_classes} classes' if spec.vocab else 'no labels'
+    if spec.conditions.kind != 'classes': classes += f' of {spec.conditions.kind}'
+    gaps = [f'{100 * spec.missing:.0f} % missing, shortest {spec.shortest}'] if spec.missing else []
+    values = [f'channel {i}: {v}' for i, v in enumerate(spec.values) if not v.is_free]
     rounded = None if tau is None else float(f'{tau:.3g}')
-    return (f"c_in={spec.c_in}, seq_len={spec.seq_len}, {classes}, {spec.n_series} training series, "
-            f"stages: {', '.join(stages)}, tau={rounded}")
+    return ', '.join([f'c_in={spec.c_in}, seq_len={spec.seq_len}', classes, f'{spec.n_series} training series', *gaps,
+                      *values, f"stages: {', '.join(stages)}", f'tau={rounded}'])
 
 
 def _left_out(whole):

@@ -43,6 +43,7 @@ class Conditions:
     def _of_targets(cls, y):
         n_bins = int(np.clip(len(y) // SERIES_A_BIN, 1, MAX_BINS))
         edges = np.unique(np.quantile(y, np.arange(1, n_bins) / n_bins))
+        edges = edges[edges > y.min()]                                   # below the others there is no series
         ends = [y.min(), *edges, y.max()]
         vocab = tuple(f'{low:.4g} to {high:.4g} ({i})' for i, (low, high) in enumerate(zip(ends, ends[1:])))
         made = cls('targets', vocab, tuple(edges.tolist()))

@@ -25,11 +25,12 @@ def smooth_warp(
     if not strength: return x
     n, c_in, seq_len = x.shape
     t = torch.linspace(0, 1, seq_len, device=x.device)
-    span = 1. if lengths is None else (lengths.to(x.device)[:, None, None] - 1).clamp_min(1) / (seq_len - 1)
+    last = torch.tensor([seq_len - 1.]) if lengths is None else (lengths - 1.).clamp_min(1)
+    span = last.to(x.device)[:, None, None] / (seq_len - 1)              # of time, until the series ends
     pinned = (math.pi * (t / span).clamp_max(1)).sin().clamp_min(0).sqrt() # both ends stay where they are
     moved = t + strength * pinned * _smooth_noise(n, 1, seq_len, TIME_KNOTS, x, generator)
-    if lengths is not None: moved = torch.where(t <= span, moved.minimum(torch.as_tensor(span)), t)
-    x = _at(x, moved.clamp(0, 1).cummax(-1).values * (seq_len - 1))
+    moved = torch.where(t <= span, torch.minimum(moved.clamp_min(0), span), t)
+    x = _at(x, moved.cummax(-1).values * (seq_len - 1))
     factor = 1 + MAGNITUDE * strength * _smooth_noise(n, c_in, seq_len, MAGNITUDE_KNOTS, x, generator)
     return centre + (x - centre) * factor
 
