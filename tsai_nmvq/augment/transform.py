@@ -20,6 +20,7 @@ from .batch_statistics import AugmentedTensor
 from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows, are_ids
+from .source import given_generator
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
@@ -42,7 +43,7 @@ class NMVQAugment(ItemTransform, RandTransform):
     _pipeline:weakref.ref|None          # The loader's transforms, until they are set up
 
     def __init__(self,
-        gen=None, # `NMVQGenerator`; None (as in a learner loaded from an export) does nothing
+        gen=None, # `NMVQGenerator` or path of its file; None (as in a learner loaded from an export) does nothing
         p:float=1., # Synthetic rows added for each real one; with append=False, the probability that one is replaced
         mode:str='warp', # What a synthetic row is. 'warp': a real row, warped as strongly as makes it new; 'redraw':
                          # with tokens drawn anew too; 'perturb': its stochastic reconstruction; 'generate': a sample
@@ -62,8 +63,7 @@ class NMVQAugment(ItemTransform, RandTransform):
             raise ValueError(f"p is {p}, expected " + ("0 or more" if append else "a probability in 0..1"))
         if unknown not in ('raise', 'skip'): raise ValueError(f"unknown is {unknown!r}, expected 'raise' or 'skip'")
         if reuse < 1: raise ValueError(f"reuse is {reuse}, expected 1 draw or more")
-        if gen is not None and (gen.spec is None or (mode == 'generate' and gen.prior is None)):
-            raise RuntimeError("the generator is not fitted: call gen.fit(X, y, splits=splits) before NMVQAugment(gen)")
+        gen = given_generator(gen, with_prior=mode == 'generate')
         if balance and gen is not None and not gen.spec.vocab:
             raise ValueError("balance draws other classes: it needs a generator that was fitted with labels")
         super().__init__(p=1., **kwargs)
@@ -244,7 +244,7 @@ class NMVQAugment(ItemTransform, RandTransform):
 
 
 def nmvq_randaug(
-    gen, # `NMVQGenerator`
+    gen, # `NMVQGenerator`, or path of its file
     low:float=0.05, # Magnitude at RandAugment's M = 0
     high:float=1., # Magnitude at RandAugment's M = 10
     **kwargs # Passed to NMVQAugment: mapped, seed, ...
@@ -252,6 +252,7 @@ def nmvq_randaug(
     """`NMVQAugment(mode='perturb')` as one of RandAugment's transforms.
 
     It works in the data's own units: put RandAugment before TSStandardize in the list, as their order ties."""
+    if gen is None: raise TypeError("nmvq_randaug needs a generator or the path of its file; pass nmvq_randaug(gen)")
     return partial(_with_magnitude, NMVQAugment(gen, mode='perturb', **{'p': 1., 'append': False, **kwargs})), low, high
 
 
