@@ -3,12 +3,13 @@ import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from functools import partial
 
 import numpy as np
 import torch
 from fastai.vision.augment import RandTransform
+from fastcore.basics import noop
 from fastcore.foundation import L
 from fasttransform import ItemTransform, Transform
 from torch import Tensor
@@ -19,6 +20,7 @@ from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
+from .portable import ByName, Portable
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows, are_ids
 from .source import given_generator
 
@@ -28,13 +30,14 @@ EPS = 1e-6
 TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
 
 
-class NMVQAugment(ItemTransform, RandTransform):
+class NMVQAugment(Portable, ItemTransform, RandTransform):
     """Batch transform that puts synthetic series of the same class into training batches, in the data's units.
 
     Works on training batches only: it does nothing in validation and inference, wherever gradients are off, and while
     the loaders are set up (a `TSStandardize()` that learns its statistics there must see real data).
     It leaves the global random state alone, and an exported learner does not carry the generator along."""
     order, split_idx = 80, 0                                             # before TSStandardize, which is 90
+    instead = ItemTransform                                              # does nothing
     _classes:ClassMap|None              # The loader's classes and the generator's
     _shares:np.ndarray|None             # Of the loader's classes in training; None where there is no one class a row
     _pool:SeriesPool|None               # Series kept ready
@@ -67,6 +70,7 @@ class NMVQAugment(ItemTransform, RandTransform):
         if balance and gen is not None and not gen.spec.vocab:
             raise ValueError("balance draws other classes: it needs a generator that was fitted with labels")
         super().__init__(p=1., **kwargs)
+        if 'before_call' not in kwargs: del self.before_call             # the class's own, kept by fastai: not portable
         self.gen, self.p, self.mode = gen, p, mode
         self.magnitude = MAGNITUDES.get(mode, 1.) if magnitude is None else magnitude
         self.balance, self.append, self.mapped = balance, append, mapped
@@ -229,9 +233,14 @@ class NMVQAugment(ItemTransform, RandTransform):
 
     def __getstate__(self): return {**self.__dict__, 'gen': None, **dict.fromkeys(TRANSIENT)}
 
-    def __deepcopy__(self, memo): # a copy shares the generator, which only pickling leaves out
-        new = memo[id(self)] = type(self).__new__(type(self))
-        new.__dict__.update({k: deepcopy(v, memo) for k, v in self.__getstate__().items()}, gen=self.gen)
+    def __copy__(self): # a copy shares the generator, which only pickling leaves out
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__getstate__(), gen=self.gen)
+        return new
+
+    def __deepcopy__(self, memo):
+        new = memo[id(self)] = copy(self)
+        new.__dict__.update({k: deepcopy(v, memo) for k, v in new.__dict__.items() if k != 'gen'})
         return new
 
     def __repr__(self):
@@ -253,7 +262,8 @@ def nmvq_randaug(
 
     It works in the data's own units: put RandAugment before TSStandardize in the list, as their order ties."""
     if gen is None: raise TypeError("nmvq_randaug needs a generator or the path of its file; pass nmvq_randaug(gen)")
-    return partial(_with_magnitude, NMVQAugment(gen, mode='perturb', **{'p': 1., 'append': False, **kwargs})), low, high
+    aug = NMVQAugment(gen, mode='perturb', **{'p': 1., 'append': False, **kwargs})
+    return partial(ByName(_with_magnitude, noop), aug), low, high
 
 
 def _with_magnitude(aug, magnitude): # RandAugment calls its entries a batch: a new one each would repeat its draws
