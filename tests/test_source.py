@@ -1,13 +1,18 @@
 """What stands for a generator: one at hand, or its file; and what is refused in its place."""
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from fake_generator import FakeGenerator
-from tsai.basics import TSClassification, get_ts_dls
+from fake_generator import FakeGenerator, loaders, real_rows
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.learner import load_learner
+from tsai.basics import TSClassification, TSStandardize, get_ts_dls, ts_learner
+from tsai.learner import load_all
 
-from tsai_nmvq.augment.source import given_generator
+from tsai_nmvq.augment.source import LOST_GENERATOR, NO_GENERATOR, given_generator
 from tsai_nmvq.augment.transform import NMVQAugment, nmvq_randaug
 from tsai_nmvq.generator import NMVQGenerator
 
@@ -50,3 +55,61 @@ def test_a_learner_is_refused(trained, stage): # it has a spec too
 
 def test_an_entry_of_randaugment_needs_a_generator():
     with pytest.raises(TypeError, match=r'pass nmvq_randaug\(gen\)'): nmvq_randaug(None)
+
+
+# Without one
+
+def warnings_of(do): # as they are shown where tsai has set its filters
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.resetwarnings()
+        warnings.filterwarnings('ignore', category=UserWarning) # as tsai.data.core does
+        do()
+    return [str(warning.message) for warning in seen if 'NMVQAugment' in str(warning.message)]
+
+
+@pytest.mark.parametrize('nothing', [NMVQAugment, NMVQAugment(), NMVQAugment(None, mode='generate', append=False)])
+def test_loaders_without_a_generator_warn_once(nothing):
+    made = []
+    assert warnings_of(lambda: made.append(loaders(nothing))) == [NO_GENERATOR]
+    assert warnings_of(lambda: classifier(made[0]).fit(1)) == []
+
+
+def test_a_generator_warns_of_nothing():
+    aug = NMVQAugment(FakeGenerator())
+    assert warnings_of(lambda: classifier(loaders(aug)).fit(1)) == []
+    with aug.paused(): assert warnings_of(lambda: classifier(loaders(aug)).fit(1)) == []
+
+
+def classifier(dls, **kwargs):
+    return ts_learner(dls, 'FCN', layers=[4, 4, 4], cbs=None, train_metrics=False, **kwargs)
+
+
+@pytest.fixture
+def saved_learner(tmp_path): # trained and saved; with a warning on record, which the loaded one does not take over
+    clf = classifier(loaders(NMVQAugment(FakeGenerator(), seed=0), TSStandardize(), bs=25), path=tmp_path)
+    with clf.no_bar(), clf.no_logging(): clf.fit(1)
+    clf.save_all(tmp_path/'clf')
+    return tmp_path/'clf'
+
+
+def test_a_loaded_learner_warns_when_it_goes_on_training(saved_learner):
+    X, loaded = real_rows((20, 20))[0], []
+    def infer():
+        loaded.append(load_all(saved_learner, device=torch.device('cpu')))
+        loaded[0].get_X_preds(X), loaded[0].get_preds(ds_idx=0), loaded[0].validate(), loaded[0].dls.one_batch()
+    assert warnings_of(infer) == []
+    assert warnings_of(lambda: loaded[0].fit(2)) == [LOST_GENERATOR]
+    assert warnings_of(lambda: loaded[0].fit(1)) == []
+
+
+def test_a_loaded_learner_goes_on_with_the_generator_put_back(saved_learner):
+    clf, sizes = load_all(saved_learner, device=torch.device('cpu')), []
+    clf.dls.train.after_batch.nmvq_augment.gen = FakeGenerator()
+    def watch(self): sizes.append(len(self.x))
+    assert warnings_of(lambda: clf.fit(1, cbs=Callback(before_batch=watch))) == [] and sizes[:4] == [50] * 4
+
+
+def test_new_loaders_of_an_exported_learner_warn_when_it_goes_on_training(saved_learner):
+    clf, dls = load_learner(saved_learner/'learner.pkl'), loaders()
+    clf.dls = DataLoaders(clf.dls.train.new(dls.train_ds), clf.dls.valid.new(dls.valid_ds))
+    assert warnings_of(lambda: clf.fit(1)) == [LOST_GENERATOR]

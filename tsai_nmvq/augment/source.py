@@ -3,9 +3,14 @@
 All else in this folder needs no generator's code."""
 import os
 
-__all__ = ['given_generator']
+__all__ = ['given_generator', 'NO_GENERATOR', 'LOST_GENERATOR']
 
 ASKED = 'spec', 'prior', 'device' # and sampler, which a generator has once it is fitted
+
+# Warnings
+NO_GENERATOR = "NMVQAugment has no generator and does nothing; pass it one, or the path of its file: NMVQAugment(gen)"
+LOST_GENERATOR = ("this learner was saved without the generator of its NMVQAugment, which now does nothing; put it "
+                  "back before training on: learn.dls.train.after_batch.nmvq_augment.gen = gen")
 
 
 def given_generator(

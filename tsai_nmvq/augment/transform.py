@@ -1,5 +1,6 @@
 """`NMVQAugment`: synthetic series in the training batch, on its device, before normalisation."""
 import math
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +19,17 @@ from tsai.data.core import TSTensor
 from ..rng import generator_on
 from .bank import RowBank
 from .batch_statistics import AugmentedTensor
+from .callers import is_training_step
 from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
 from .portable import ByName, Portable
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows, are_ids
-from .source import given_generator
+from .source import LOST_GENERATOR, NO_GENERATOR, given_generator
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
 EPS = 1e-6
-TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
+TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline', '_has_warned') # anew where needed: neither pickled nor copied
 
 
 class NMVQAugment(Portable, ItemTransform, RandTransform):
@@ -44,6 +46,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     _bank:RowBank|None                  # Real rows by class, where classes are drawn
     _draws:torch.Generator|None         # Source of randomness on the batch's device
     _pipeline:weakref.ref|None          # The loader's transforms, until they are set up
+    _has_warned:bool|None               # That there is no generator
 
     def __init__(self,
         gen=None, # `NMVQGenerator` or path of its file; None (as in a learner loaded from an export) does nothing
@@ -84,6 +87,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         "Match the loader's classes with the generator's by name, and stay inert until all transforms are set up."
         pipeline = getattr(dl, 'after_batch', None)
         self._pipeline = weakref.ref(pipeline) if pipeline is not None else None
+        if self.gen is None and getattr(getattr(dl, 'dataset', None), 'split_idx', 0) == 0: self._warn(NO_GENERATOR)
         if self.gen is None or len(dl.dataset) == 0: return
         classes = self._match_classes(dl)
         if self._classes is not None and classes is not None and not self._classes.same_as(classes):
@@ -134,8 +138,13 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
 
     def before_call(self, b, split_idx):
         "Decide whether this batch is augmented."
-        is_on = self.gen is not None and not self._paused and bool(self.magnitude) and self.p > 0
-        self.do = is_on and torch.is_grad_enabled() and self._is_set_up()
+        is_on = self.split_idx in (None, split_idx) and torch.is_grad_enabled() and not self._paused
+        self.do = is_on and self.gen is not None and bool(self.magnitude) and self.p > 0 and self._is_set_up()
+        if is_on and self.gen is None and not self._has_warned and is_training_step(): self._warn(LOST_GENERATOR)
+
+    def _warn(self, message): # once; tsai silences every UserWarning
+        if not self._has_warned: warnings.warn(message, RuntimeWarning, stacklevel=3)
+        self._has_warned = True
 
     @torch.no_grad()
     def encodes(self, b):

@@ -1,0 +1,25 @@
+"""What a batch is for: a transform is told neither which loader draws it nor why."""
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from fastai.learner import Learner
+
+__all__ = ['called_by', 'is_training_step']
+
+
+def called_by(
+    *functions:Callable # Functions of Python, or methods of classes
+) -> bool: # Whether one of them is at work, in this thread
+    "Look for functions among the callers of the caller."
+    codes = [function.__code__ for function in functions]
+    frame:FrameType|None = sys._getframe(1)
+    while frame is not None:
+        if any(frame.f_code is code for code in codes): return True
+        frame = frame.f_back
+    return False
+
+
+def is_training_step() -> bool: # Not a look at a batch, as loaders and `load_all` take one at times
+    "Whether a Learner draws the batch."
+    return called_by(Learner.all_batches)
