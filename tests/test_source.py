@@ -85,7 +85,7 @@ def classifier(dls, **kwargs):
 
 
 @pytest.fixture
-def saved_learner(tmp_path): # trained and saved; with a warning on record, which the loaded one does not take over
+def saved_learner(tmp_path): # trained with a generator, and saved
     clf = classifier(loaders(NMVQAugment(FakeGenerator(), seed=0), TSStandardize(), bs=25), path=tmp_path)
     with clf.no_bar(), clf.no_logging(): clf.fit(1)
     clf.save_all(tmp_path/'clf')

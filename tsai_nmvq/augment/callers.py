@@ -4,8 +4,9 @@ from collections.abc import Callable
 from types import FrameType
 
 from fastai.learner import Learner
+from tsai.data.mixed import MixedDataLoader
 
-__all__ = ['called_by', 'is_training_step']
+__all__ = ['called_by', 'is_training_step', 'is_mixed']
 
 
 def called_by(
@@ -23,3 +24,8 @@ def called_by(
 def is_training_step() -> bool: # Not a look at a batch, as loaders and `load_all` take one at times
     "Whether a Learner draws the batch."
     return called_by(Learner.all_batches)
+
+
+def is_mixed() -> bool: # `dl.new` shares a transform with loaders that it never sees, so that none can be asked
+    "Whether the batch's rows go beside those of other loaders, as in tsai's `get_mixed_dls`."
+    return called_by(MixedDataLoader.__iter__, MixedDataLoader._get_idxs)

@@ -19,7 +19,7 @@ from tsai.data.core import TSTensor
 from ..rng import generator_on
 from .bank import RowBank
 from .batch_statistics import AugmentedTensor
-from .callers import is_training_step
+from .callers import is_mixed, is_training_step
 from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
 from .portable import ByName, Portable
@@ -140,6 +140,10 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         "Decide whether this batch is augmented."
         is_on = self.split_idx in (None, split_idx) and torch.is_grad_enabled() and not self._paused
         self.do = is_on and self.gen is not None and bool(self.magnitude) and self.p > 0 and self._is_set_up()
+        if self.do and not self._stays_in_place and is_mixed():
+            raise ValueError("rows of mixed loaders (get_mixed_dls) must stay beside their own of the other loaders, "
+                             "and this NMVQAugment moves them; pass append=False, balance=False and a mode other than "
+                             "'generate'")
         if is_on and self.gen is None and not self._has_warned and is_training_step(): self._warn(LOST_GENERATOR)
 
     def _warn(self, message): # once; tsai silences every UserWarning
@@ -207,6 +211,10 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         weights = torch.tensor(weights, dtype=torch.float, device=device)
         if self.mode not in VARIATIONS and classes is not None: weights = weights * (classes.to_gen >= 0)
         return ClassDraw(weights, generator)
+
+    @property
+    def _stays_in_place(self): # whether a synthetic row is a variation of the row whose place it takes
+        return not self.append and not self.balance and self.mode in VARIATIONS
 
     @property
     def _varies_others(self): # whether rows of earlier batches are varied too
