@@ -88,7 +88,10 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         pipeline = getattr(dl, 'after_batch', None)
         self._pipeline = weakref.ref(pipeline) if pipeline is not None else None
         if self.gen is None and getattr(getattr(dl, 'dataset', None), 'split_idx', 0) == 0: self._warn(NO_GENERATOR)
-        if self.gen is None or len(dl.dataset) == 0: return
+        if dl is None and self.gen is not None and self.gen.spec.vocab and (self.mode != 'warp' or self.balance):
+            raise ValueError("NMVQAugment matches its generator's classes with the loaders', which add_tfms does not "
+                             "tell; pass it in batch_tfms when the loaders are made")
+        if self.gen is None or dl is None or len(dl.dataset) == 0: return
         classes = self._match_classes(dl)
         if self._classes is not None and classes is not None and not self._classes.same_as(classes):
             raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
