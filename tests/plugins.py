@@ -80,6 +80,8 @@ json.dump(dict(
     kept=TSStandardize is own,
     vocabs=[list(map(str, dls.vocab)), list(map(str, TSClassifier(X, list(y), splits=splits, tfms=None).dls.vocab)),
             *[hasattr(get_ts_dls(X, numbers, splits=splits, bs=4), 'vocab') for numbers in (np.arange(8.), None)]],
+    rows=[xb.flatten().tolist() for xb, in get_ts_dls(np.arange(102.)[:, None, None],
+                                                      splits=([0, 1], list(range(2, 102)))).valid],
 ), sys.stdout)
 '''
 
@@ -101,5 +103,6 @@ def found_in(folder):
         (info/'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n')
         (info/'entry_points.txt').write_text(f'[tsai]\n{name} = {name}\n')
     listed = ', '.join(['nmvq', *PLUGINS]).replace(', unlisted', '')
-    out, err = python(REPORT, folder, PYTHONPATH=str(folder), TSAI_PLUGINS=listed)
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get('PYTHONPATH')]))
+    out, err = python(REPORT, folder, PYTHONPATH=path, TSAI_PLUGINS=listed)
     return SimpleNamespace(**json.loads(out), log=err)

@@ -460,6 +460,18 @@ def test_show_batch(data, gen):
     assert len([ax for ax in plt.gcf().axes if ax.lines]) == 4
 
 
+@pytest.mark.parametrize('last, shown', [(False, {0., 1.}), (True, {100., 101.})])
+def test_show_batch_draws_real_rows_or_the_added_ones(last, shown):
+    plt.close('all')
+    dls = loaders(NMVQAugment(FakeGenerator(), seed=0))
+    x, y = dls.one_batch()
+    dls.show_batch((x[-9:], y[-9:]) if last else (x, y))
+    axes = [ax for ax in plt.gcf().axes if ax.lines]
+    assert len(axes) == 9 and {float(ax.lines[0].get_ydata()[0]) for ax in axes} == shown
+    assert all(ax.get_title() == 'ab'[int(ax.lines[0].get_ydata()[0]) % 100] for ax in axes)
+    plt.close('all')
+
+
 @pytest.mark.parametrize('settings', [dict(), dict(mode='perturb'), dict(append=True, balance=True)], ids=str)
 def test_the_global_random_state_is_untouched(gen, settings):
     aug, b = sampled(gen, **settings), (torch.zeros(8, 1, 50), torch.zeros(8, dtype=torch.long))

@@ -90,6 +90,22 @@ def test_one_transform_does_not_serve_loaders_of_other_classes():
     with pytest.raises(ValueError, match='make one for each data set'): loaders(aug, X=X, y=y)
 
 
+@pytest.mark.parametrize('settings', [dict(mode='generate'), dict(mode='redraw'), dict(balance=True)], ids=str)
+def test_loaders_that_are_not_told_are_refused_where_classes_count(settings): # ids would be taken for the generator's
+    with pytest.raises(ValueError, match='pass it in batch_tfms'):
+        loaders().add_tfms([NMVQAugment(FakeGenerator(('b', 'a')), **settings)], 'after_batch')
+
+
+@pytest.mark.parametrize('gen, settings', [(FakeGenerator(('b', 'a')), dict()),
+                                           (FakeGenerator((), ()), dict(mode='perturb'))])
+def test_added_later_it_varies_rows_all_the_same(gen, settings):
+    dls = loaders()
+    dls.add_tfms([NMVQAugment(gen, **settings)], 'after_batch', [0])
+    x, y = next(iter(dls.train))
+    x, y = x.as_subclass(torch.Tensor), y.as_subclass(torch.Tensor)
+    assert len(x) == 200 and (x[:100, 0, 0] == y[:100]).all() and (x[100:, 0, 0] > y[100:] + 0.4).all()
+
+
 # Shares of the loader, not of the training split
 
 def with_weights(aug, weights): # of 900 rows of one class and 100 of another

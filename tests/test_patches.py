@@ -1,4 +1,4 @@
-"""What is mended in tsai: architectures of plugins by name, their `seq_len`, and string labels without `tfms`."""
+"""What is mended in tsai: plugins' architectures by name, their `seq_len`, string labels without `tfms`, lost rows."""
 import sys
 
 from tsai_nmvq.host.manager import plugin_archs
@@ -14,12 +14,16 @@ def test_archs_get_seq_len(found): assert found.seq_len == [150, 30, 40, 40, 40]
 def test_string_labels_are_classes_without_tfms(found): assert found.vocabs == [['a', 'b'], ['a', 'b'], False, False]
 
 
+def test_the_last_of_a_hundred_rows_are_not_lost(found): assert found.rows == [[*range(2, 66)], [*range(66, 102)]]
+
+
 def test_patching_again_changes_nothing_more():
-    import tsai.basics  # noqa: F401 - has all three functions
+    import tsai.basics  # noqa: F401 - has all four functions
     from tsai import learner
     from tsai.data import core
     from tsai.models import utils
-    def functions(): return learner.get_arch, utils.build_ts_model, core.get_ts_dls
+    def functions():
+        return learner.get_arch, utils.build_ts_model, core.get_ts_dls, core.NumpyDataLoader.create_batch
     patch_tsai(plugin_archs)
     first = functions()
     assert all(hasattr(function, '__wrapped__') for function in first)

@@ -1,13 +1,21 @@
 """BatchNorm statistics of real rows alone, in a batch to which synthetic rows were added."""
+import copyreg
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tsai.data.core import TSTensor
 
+from .portable import ByName
+
 __all__ = ['AugmentedTensor']
 
 
-class AugmentedTensor(TSTensor):
+class _PortableType(type(TSTensor)): # type: ignore[misc] # pickled by `copyreg`: loaders keep the types of a batch
+    pass
+
+
+class AugmentedTensor(TSTensor, metaclass=_PortableType):
     """A batch whose last rows are synthetic. BatchNorm layers in training normalise real and synthetic rows apart.
 
     Running statistics, which validation and inference use, are of real rows: synthetic ones cannot shift them. Works in
@@ -30,6 +38,9 @@ class AugmentedTensor(TSTensor):
         if func is F.batch_norm and args[0].__dict__.get('n_rows') == len(args[0]) and (kwargs or {}).get('training'):
             return _apart(*args, **kwargs)
         return super().__torch_function__(func, types, args, kwargs)
+
+
+copyreg.pickle(_PortableType, lambda cls: ByName(cls, TSTensor).__reduce__())
 
 
 def _apart(x, running_mean, running_var, **settings):

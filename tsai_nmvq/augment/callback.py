@@ -4,6 +4,7 @@ from collections.abc import Callable
 from fastai.callback.core import Callback
 from fastai.callback.schedule import SchedCos
 
+from .portable import Portable
 from .transform import NMVQAugment
 
 __all__ = ['NMVQSchedule']
@@ -11,12 +12,12 @@ __all__ = ['NMVQSchedule']
 FALLING = SchedCos(1., 0.)
 
 
-class NMVQSchedule(Callback):
+class NMVQSchedule(Portable, Callback):
     """Sets `p` of the training loader's `NMVQAugment` from batch to batch; `shares` has what it was in each.
 
     `clf.fit_one_cycle(50, 1e-3, cbs=NMVQSchedule())` ends on real rows alone. The transform's own p comes back after
     training."""
-    run_valid = False
+    run_valid, instead = False, Callback
 
     def __init__(self,
         share:Callable=FALLING # Part of training that is done, 0..1 -> p: any of fastai's schedules

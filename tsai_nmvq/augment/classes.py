@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from ..data.labels import match_labels, to_python_scalar
+from .portable import Portable
 
 __all__ = ['ClassMap', 'class_shares', 'balancing_weights']
 
 
 @dataclass(frozen=True, eq=False)
-class ClassMap:
+class ClassMap(Portable):
     "Which class of a generator each class of a loader is, and back; -1 where the other has no such class."
     to_gen:Tensor       # Generator's id of each of the loader's [n]
     to_dls:Tensor       # Loader's id of each of the generator's [n_classes]

@@ -1,14 +1,16 @@
 """`NMVQAugment`: synthetic series in the training batch, on its device, before normalisation."""
 import math
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from functools import partial
 
 import numpy as np
 import torch
 from fastai.vision.augment import RandTransform
+from fastcore.basics import noop
 from fastcore.foundation import L
 from fasttransform import ItemTransform, Transform
 from torch import Tensor
@@ -17,32 +19,37 @@ from tsai.data.core import TSTensor
 from ..rng import generator_on
 from .bank import RowBank
 from .batch_statistics import AugmentedTensor
+from .callers import is_mixed, is_training_step
 from .classes import ClassMap, balancing_weights, class_shares
 from .pool import SeriesPool, pool_size
+from .portable import ByName, Portable
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows, are_ids
+from .source import LOST_GENERATOR, NO_GENERATOR, given_generator
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
 EPS = 1e-6
-TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline') # made anew where it is needed: neither pickled nor copied
+TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline', '_has_warned') # anew where needed: neither pickled nor copied
 
 
-class NMVQAugment(ItemTransform, RandTransform):
+class NMVQAugment(Portable, ItemTransform, RandTransform):
     """Batch transform that puts synthetic series of the same class into training batches, in the data's units.
 
     Works on training batches only: it does nothing in validation and inference, wherever gradients are off, and while
     the loaders are set up (a `TSStandardize()` that learns its statistics there must see real data).
     It leaves the global random state alone, and an exported learner does not carry the generator along."""
     order, split_idx = 80, 0                                             # before TSStandardize, which is 90
+    instead = ItemTransform                                              # does nothing
     _classes:ClassMap|None              # The loader's classes and the generator's
     _shares:np.ndarray|None             # Of the loader's classes in training; None where there is no one class a row
     _pool:SeriesPool|None               # Series kept ready
     _bank:RowBank|None                  # Real rows by class, where classes are drawn
     _draws:torch.Generator|None         # Source of randomness on the batch's device
     _pipeline:weakref.ref|None          # The loader's transforms, until they are set up
+    _has_warned:bool|None               # That there is no generator
 
     def __init__(self,
-        gen=None, # `NMVQGenerator`; None (as in a learner loaded from an export) does nothing
+        gen=None, # `NMVQGenerator` or path of its file; None (as in a learner loaded from an export) does nothing
         p:float=1., # Synthetic rows added for each real one; with append=False, the probability that one is replaced
         mode:str='warp', # What a synthetic row is. 'warp': a real row, warped as strongly as makes it new; 'redraw':
                          # with tokens drawn anew too; 'perturb': its stochastic reconstruction; 'generate': a sample
@@ -62,11 +69,11 @@ class NMVQAugment(ItemTransform, RandTransform):
             raise ValueError(f"p is {p}, expected " + ("0 or more" if append else "a probability in 0..1"))
         if unknown not in ('raise', 'skip'): raise ValueError(f"unknown is {unknown!r}, expected 'raise' or 'skip'")
         if reuse < 1: raise ValueError(f"reuse is {reuse}, expected 1 draw or more")
-        if gen is not None and (gen.spec is None or (mode == 'generate' and gen.prior is None)):
-            raise RuntimeError("the generator is not fitted: call gen.fit(X, y, splits=splits) before NMVQAugment(gen)")
+        gen = given_generator(gen, with_prior=mode == 'generate')
         if balance and gen is not None and not gen.spec.vocab:
             raise ValueError("balance draws other classes: it needs a generator that was fitted with labels")
         super().__init__(p=1., **kwargs)
+        if 'before_call' not in kwargs: del self.before_call             # the class's own, kept by fastai: not portable
         self.gen, self.p, self.mode = gen, p, mode
         self.magnitude = MAGNITUDES.get(mode, 1.) if magnitude is None else magnitude
         self.balance, self.append, self.mapped = balance, append, mapped
@@ -80,7 +87,11 @@ class NMVQAugment(ItemTransform, RandTransform):
         "Match the loader's classes with the generator's by name, and stay inert until all transforms are set up."
         pipeline = getattr(dl, 'after_batch', None)
         self._pipeline = weakref.ref(pipeline) if pipeline is not None else None
-        if self.gen is None or len(dl.dataset) == 0: return
+        if self.gen is None and getattr(getattr(dl, 'dataset', None), 'split_idx', 0) == 0: self._warn(NO_GENERATOR)
+        if dl is None and self.gen is not None and self.gen.spec.vocab and (self.mode != 'warp' or self.balance):
+            raise ValueError("NMVQAugment matches its generator's classes with the loaders', which add_tfms does not "
+                             "tell; pass it in batch_tfms when the loaders are made")
+        if self.gen is None or dl is None or len(dl.dataset) == 0: return
         classes = self._match_classes(dl)
         if self._classes is not None and classes is not None and not self._classes.same_as(classes):
             raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
@@ -130,8 +141,17 @@ class NMVQAugment(ItemTransform, RandTransform):
 
     def before_call(self, b, split_idx):
         "Decide whether this batch is augmented."
-        is_on = self.gen is not None and not self._paused and bool(self.magnitude) and self.p > 0
-        self.do = is_on and torch.is_grad_enabled() and self._is_set_up()
+        is_on = self.split_idx in (None, split_idx) and torch.is_grad_enabled() and not self._paused
+        self.do = is_on and self.gen is not None and bool(self.magnitude) and self.p > 0 and self._is_set_up()
+        if self.do and not self._stays_in_place and is_mixed():
+            raise ValueError("rows of mixed loaders (get_mixed_dls) must stay beside their own of the other loaders, "
+                             "and this NMVQAugment moves them; pass append=False, balance=False and a mode other than "
+                             "'generate'")
+        if is_on and self.gen is None and not self._has_warned and is_training_step(): self._warn(LOST_GENERATOR)
+
+    def _warn(self, message): # once; tsai silences every UserWarning
+        if not self._has_warned: warnings.warn(message, RuntimeWarning, stacklevel=3)
+        self._has_warned = True
 
     @torch.no_grad()
     def encodes(self, b):
@@ -196,6 +216,10 @@ class NMVQAugment(ItemTransform, RandTransform):
         return ClassDraw(weights, generator)
 
     @property
+    def _stays_in_place(self): # whether a synthetic row is a variation of the row whose place it takes
+        return not self.append and not self.balance and self.mode in VARIATIONS
+
+    @property
     def _varies_others(self): # whether rows of earlier batches are varied too
         return self.append and self.mode in VARIATIONS and self._shares is not None
 
@@ -229,9 +253,14 @@ class NMVQAugment(ItemTransform, RandTransform):
 
     def __getstate__(self): return {**self.__dict__, 'gen': None, **dict.fromkeys(TRANSIENT)}
 
-    def __deepcopy__(self, memo): # a copy shares the generator, which only pickling leaves out
-        new = memo[id(self)] = type(self).__new__(type(self))
-        new.__dict__.update({k: deepcopy(v, memo) for k, v in self.__getstate__().items()}, gen=self.gen)
+    def __copy__(self): # a copy shares the generator, which only pickling leaves out
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__getstate__(), gen=self.gen)
+        return new
+
+    def __deepcopy__(self, memo):
+        new = memo[id(self)] = copy(self)
+        new.__dict__.update({k: deepcopy(v, memo) for k, v in new.__dict__.items() if k != 'gen'})
         return new
 
     def __repr__(self):
@@ -244,7 +273,7 @@ class NMVQAugment(ItemTransform, RandTransform):
 
 
 def nmvq_randaug(
-    gen, # `NMVQGenerator`
+    gen, # `NMVQGenerator`, or path of its file
     low:float=0.05, # Magnitude at RandAugment's M = 0
     high:float=1., # Magnitude at RandAugment's M = 10
     **kwargs # Passed to NMVQAugment: mapped, seed, ...
@@ -252,7 +281,9 @@ def nmvq_randaug(
     """`NMVQAugment(mode='perturb')` as one of RandAugment's transforms.
 
     It works in the data's own units: put RandAugment before TSStandardize in the list, as their order ties."""
-    return partial(_with_magnitude, NMVQAugment(gen, mode='perturb', **{'p': 1., 'append': False, **kwargs})), low, high
+    if gen is None: raise TypeError("nmvq_randaug needs a generator or the path of its file; pass nmvq_randaug(gen)")
+    aug = NMVQAugment(gen, mode='perturb', **{'p': 1., 'append': False, **kwargs})
+    return partial(ByName(_with_magnitude, noop), aug), low, high
 
 
 def _with_magnitude(aug, magnitude): # RandAugment calls its entries a batch: a new one each would repeat its draws

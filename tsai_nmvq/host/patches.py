@@ -1,8 +1,10 @@
-"""What is mended in tsai 1.0, and why: three of its functions are replaced, once, in each of its modules that has them.
+"""What is mended in tsai 1.0, and why: four of its functions are replaced, once, wherever tsai has them.
 
 - `get_arch` knows its own architectures only: plugins' are looked up when it finds none.
 - `build_ts_model` passes `seq_len` to classes that it knows by name only: plugins' classes that take it get it too.
-- `get_ts_dls` raises a TypeError for string labels without `tfms`: strings can only be classes, and become classes."""
+- `get_ts_dls` raises a TypeError for string labels without `tfms`: strings can only be classes, and become classes.
+- `NumpyDataLoader.create_batch` adds the batch size to a row number of the smallest type: since NumPy 2, 64 + 64 is
+  -128 where there are up to 127 rows, and those that are left over are lost."""
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
@@ -23,15 +25,16 @@ def patch_tsai(
     _replace(learner, 'get_arch', partial(_with_plugin_archs, plugin_archs))
     _replace(utils, 'build_ts_model', partial(_with_seq_len, plugin_archs))
     _replace(core, 'get_ts_dls', _with_string_labels)
+    _replace(core.NumpyDataLoader, 'create_batch', _with_plain_row_numbers)
 
 
-def _replace(module, name, extend): # in each of tsai's modules that has the function, under any name
-    if (function := getattr(module, name)) in _patched: return
+def _replace(owner, name, extend): # in its module or class, and in each of tsai's modules that has it, under any name
+    if (function := getattr(owner, name)) in _patched: return
     extended = extend(function)
     _patched.append(extended)
-    for tsai_module in [m for key, m in list(sys.modules.items()) if key.startswith('tsai.')]:
-        aliases = [alias for alias, value in vars(tsai_module).items() if value is function]
-        for alias in aliases: setattr(tsai_module, alias, extended)
+    for place in [owner, *(m for key, m in list(sys.modules.items()) if key.startswith('tsai.'))]:
+        aliases = [alias for alias, value in vars(place).items() if value is function]
+        for alias in aliases: setattr(place, alias, extended)
 
 
 def _with_plugin_archs(plugin_archs, tsai_get_arch):
@@ -69,3 +72,11 @@ def _with_string_labels(tsai_get_ts_dls):
             call.arguments['tfms'] = [None, TSClassification()]
         return tsai_get_ts_dls(*call.args, **call.kwargs)
     return get_ts_dls
+
+
+def _with_plain_row_numbers(tsai_create_batch):
+    @wraps(tsai_create_batch)
+    def create_batch(self, b):
+        in_order = not self.shuffle and self.sampler is None             # tsai then reads the first number alone
+        return tsai_create_batch(self, [int(b[0])] if in_order else b)
+    return create_batch
