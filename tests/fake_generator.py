@@ -20,7 +20,7 @@ class FakeGenerator:
     def __init__(self, vocab=('a', 'b'), counts=(50, 50), c_in=1, seq_len=SEQ_LEN):
         self.spec = SeriesSpec(c_in, seq_len, sum(counts) or 100, (0.,) * c_in, (1.,) * c_in, vocab, counts)
         self.prior = SimpleNamespace(null_class=len(vocab))
-        self.sampler = SimpleNamespace(sample=self._sample, perturb=self._perturb, warp=self._warp,
+        self.sampler = SimpleNamespace(sample_with_targets=self._sample, perturb=self._perturb, warp=self._warp,
                                        redraw=self._redraw)
         self.asked, self.broken = [], False
 
@@ -29,7 +29,7 @@ class FakeGenerator:
         x = (100. + ids + 1000 * (not mapped)).view(-1, 1, 1).repeat(1, self.spec.c_in, self.spec.seq_len)
         x[..., -1] = (sum(self.asked) + torch.arange(len(ids)))[:, None]
         self.asked.append(len(ids))
-        return x
+        return x, None
 
     def _perturb(self, x, magnitude, generator, mapped=True, ids=None):
         return x + magnitude * (1 + torch.rand(len(x), 1, 1, generator=generator))

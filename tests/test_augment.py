@@ -191,7 +191,7 @@ def test_an_unfitted_generator_is_refused():
 def test_generate_mode_refuses_what_are_not_classes(y, tfms):
     X, _ = real_rows()
     y = np.arange(100) if y == 'int' else np.linspace(0, 1, 100)
-    with pytest.raises(ValueError, match='TSClassification.*another mode'):
+    with pytest.raises(ValueError, match='these loaders have targets, and the generator was fitted with classes.*another mode'):
         loaders(sampled(FakeGenerator()), X=X, y=y, tfms=tfms)
 
 
@@ -206,7 +206,7 @@ def test_generate_mode_refuses_labels_for_a_generator_without_classes():
 
 
 def test_several_labels_a_row_are_refused():
-    with pytest.raises(ValueError, match=r'one class id a row, y has shape \(2, 3\)'):
+    with pytest.raises(ValueError, match=r'fitted with \(classes\), y has shape \(2, 3\)'):
         sampled(FakeGenerator())((torch.zeros(2, 1, SEQ_LEN), torch.zeros(2, 3, dtype=torch.long)), split_idx=0)
 
 

@@ -28,8 +28,8 @@ def test_kinds_are_guessed(y, kind): assert Conditions.learn(y)[0].kind == kind
 
 @pytest.mark.parametrize('y', [np.arange(48), np.arange(48.), RNG.permutation(1000)[:20]])
 def test_numbers_that_may_be_either_are_asked_about(y):
-    with pytest.raises(ValueError, match=r"\d+ different numbers in \d+ series, which look like targets or counts; pass"):
-        Conditions.learn(y)
+    what = r"\d+ different numbers in \d+ series, which look like targets or counts; pass y_kind="
+    with pytest.raises(ValueError, match=what): Conditions.learn(y)
     assert Conditions.learn(y, 'targets')[0].kind == 'targets'
     assert len(Conditions.learn(y, 'classes')[0].vocab) == len(y)
 

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import torch
 from stages import TINY, assert_same_generator, fit, quick_classifiers, train_shortly
-from tsai.basics import TSClassification, TSNan2Value, TSStandardize, get_ts_dls
+from tsai.basics import (
+    TSClassification,
+    TSMultiLabelClassification,
+    TSNan2Value,
+    TSRegression,
+    TSRegressor,
+    TSStandardize,
+    get_ts_dls,
+)
 
 from tsai_nmvq.augment.transform import NMVQAugment
 from tsai_nmvq.commands.fit import fit as fit_command
@@ -75,7 +83,8 @@ def test_gaps_survive_a_file(gappy_gen, tmp_path):
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
 @pytest.mark.parametrize('func', [
-    lambda gen, x: gen.perturb(x, 0., mapped=False), lambda gen, x: gen.map(x), lambda gen, x: gen.sampler.reconstruct(x)])
+    lambda gen, x: gen.perturb(x, 0., mapped=False), lambda gen, x: gen.map(x),
+    lambda gen, x: gen.sampler.reconstruct(x)])
 def test_a_missing_value_stays_missing_and_touches_what_is_near_alone(gen, data, func, bad):
     X = data[0][:4].copy()
     whole = func(gen, X)
@@ -83,7 +92,8 @@ def test_a_missing_value_stays_missing_and_touches_what_is_near_alone(gen, data,
     made = func(gen, X)
     there = np.isfinite(X)
     np.testing.assert_equal(made[~there], X[~there])
-    assert np.abs(made - whole)[there].max() < 0.5 * X[there].std() and np.array_equal(made[[0, 2, 3]], whole[[0, 2, 3]])
+    assert np.abs(made - whole)[there].max() < 0.5 * X[there].std()
+    assert np.array_equal(made[[0, 2, 3]], whole[[0, 2, 3]])
 
 
 @pytest.mark.parametrize('mode', ['warp', 'redraw', 'perturb', 'generate'])
@@ -142,8 +152,8 @@ def test_series_may_be_a_list_or_padded_with_a_value(uneven, uneven_gen, tmp_pat
 
 def test_series_that_end_in_zeros_are_asked_about(uneven):
     X, y, splits = uneven
-    with pytest.warns(UserWarning, match=r'\d+ of the 50 series of the training split end in zeros; .* pass pad_value=0'):
-        fit(np.nan_to_num(X), y, splits)
+    what = r'\d+ of the 50 series of the training split end in zeros; if they are padding, pass pad_value=0'
+    with pytest.warns(UserWarning, match=what): fit(np.nan_to_num(X), y, splits)
 
 
 def test_warped_series_keep_their_end(uneven, uneven_gen):
@@ -197,6 +207,57 @@ def test_samples_have_sets_of_labels(data, tmp_path, as_matrix):
         assert all(sorted(s) == ['high', 'one'] for s in gen.sample(5, y='high + one', seed=0)[1])
 
 
+def augmented(gen, X, y, splits, tfm, **how): # a training batch with rows added
+    dls = get_ts_dls(X, y, splits=splits, tfms=[None, tfm()], bs=16, batch_tfms=[NMVQAugment(gen, seed=0, **how)])
+    return [v.as_subclass(torch.Tensor) for v in dls.train.one_batch()]
+
+
+def test_regression_batches_get_sampled_rows_with_their_targets(data):
+    X, _, splits = data
+    y = X[:, 0].max(-1)
+    gen = fit(X, y, splits)
+    xb, yb = augmented(gen, X, y, splits, TSRegression, mode='generate')
+    assert len(xb) == len(yb) == 32 and yb.dtype == torch.float32
+    assert torch.isin(yb, torch.as_tensor(y[splits[0]])).all()
+    edges = torch.tensor(gen.spec.conditions.edges)
+    assert torch.equal(*[torch.bucketize(part, edges, right=True).sort().values for part in yb.chunk(2)])
+    xb, yb = augmented(gen, X, y, splits, TSRegression, mode='perturb')
+    assert torch.equal(yb[:16].sort().values, yb[16:].sort().values)     # targets of the rows themselves
+    with pytest.raises(ValueError, match='balance evens classes out'):
+        augmented(gen, X, y, splits, TSRegression, mode='generate', balance=True)
+
+
+def test_batches_with_several_labels_a_row_get_sampled_rows_with_theirs(data):
+    X, y, splits = data
+    high = X[:, 0].max(-1) > np.median(X[:, 0].max(-1))
+    sets = np.empty(len(y), dtype=object)
+    for i in range(len(y)): sets[i] = [*(['one'] if y[i] == '1' else []), *(['high'] if high[i] else [])]
+    gen = fit(X, sets, splits)
+    xb, yb = augmented(gen, X, sets, splits, TSMultiLabelClassification, mode='generate')
+    assert len(xb) == 32 and torch.equal(yb[:16].sum(0), yb[16:].sum(0))
+    assert augmented(gen, X, sets, splits, TSMultiLabelClassification, mode='redraw')[1].shape == (32, 2)
+    other = fit(X, [['one', 'more'] if v else ['more'] for v in high], splits)
+    what = r"these loaders have labels \['high', 'one'\], the generator \['more', 'one'\]"
+    with pytest.raises(ValueError, match=what):
+        augmented(other, X, sets, splits, TSMultiLabelClassification, mode='generate')
+
+
+def test_loaders_are_learnt_from_with_their_targets_and_sets(data):
+    X, _, splits = data
+    y = X[:, 0].max(-1)
+    dls = get_ts_dls(X, y, splits=splits, tfms=[None, TSRegression()], bs=16)
+    assert_same_generator(fit(dls), fit(X, y, splits))
+
+
+def test_a_regressor_trains_with_sampled_rows(data):
+    X, _, splits = data
+    y = X[:, 0].max(-1)
+    reg = TSRegressor(X, y, splits=splits, arch='FCN', bs=16, train_metrics=True,
+                      batch_tfms=[NMVQAugment(fit(X, y, splits), mode='generate'), TSStandardize()])
+    with reg.no_bar(), reg.no_logging(): reg.fit_one_cycle(1)
+    assert np.isfinite(reg.recorder.values[0]).all()
+
+
 # Values
 
 @pytest.fixture(scope='module')
@@ -205,7 +266,8 @@ def mixed_data():
     rng = np.random.default_rng(0)
     phase = rng.uniform(0, 2 * np.pi, (60, 1)) + np.linspace(0, 9, 64)
     wave = np.sin(phase)
-    return np.stack([wave, wave > 0, rng.poisson(2 + 2 * (wave > 0)), np.full_like(wave, 7.25), 1e-5 * np.cos(phase)], 1)
+    count = rng.poisson(2 + 2 * (wave > 0))
+    return np.stack([wave, wave > 0, count, np.full_like(wave, 7.25), 1e-5 * np.cos(phase)], 1)
 
 
 def test_samples_keep_to_the_values_that_channels_take(mixed_data, tmp_path):

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsai_nmvq.data.missing import (Gaps, fill_gaps, hold_last, is_complete, lengths_of, padding_to_nan,
-                                    with_gaps)
+from tsai_nmvq.data.missing import Gaps, fill_gaps, hold_last, is_complete, lengths_of, padding_to_nan, with_gaps
 
 NAN = float('nan')
 

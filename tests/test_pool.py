@@ -67,6 +67,6 @@ def test_classes_have_places_between_their_proportions_and_equal_parts():
 
 def test_series_are_drawn_of_the_classes_that_are_asked_for():
     pool, ids = new_pool(FakeGenerator(), mapped=False), torch.tensor([1, 0, 0, 1] * 50)
-    x = pool.draw(ids, torch.Generator().manual_seed(1))
+    x, _ = pool.draw(ids, torch.Generator().manual_seed(1))
     assert (x[:, 0, 0] == 1100 + ids).all() # not mapped
     assert len(x[:, 0, -1].unique()) > 90 # from all of the 128

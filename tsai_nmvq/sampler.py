@@ -132,6 +132,12 @@ class Sampler:
         x, rows = self.sample_rows(ids, generator, mapped, redraw, **sampling)
         return self.finished(x, rows, missing)
 
+    def sample_with_targets(self, ids, generator, mapped=True) -> tuple: # As in `sample`
+        "Series, and the targets of their anchors [n] where classes are bins of targets, or None."
+        x, rows = self.sample_rows(ids, generator, mapped)
+        targets = None if rows is None or self.anchors is None else self.anchors.targets
+        return self.finished(x, rows), None if targets is None else targets[rows]
+
     @torch.no_grad()
     def sample_rows(self, ids, generator, mapped=True, redraw=None, **sampling) -> tuple: # As in `sample`
         "Series that are not finished yet, and the rows of their anchors [n], or None where these tell nothing more."

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..data.labels import match_labels, to_python_scalar
 from .portable import Portable
 
-__all__ = ['ClassMap', 'class_shares', 'balancing_weights']
+__all__ = ['ClassMap', 'are_ids', 'class_shares', 'balancing_weights']
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,19 @@ class ClassMap(Portable):
     def to(self, device) -> 'ClassMap': # The same on a device
         return self if self.to_gen.device == device else ClassMap(self.to_gen.to(device), self.to_dls.to(device))
 
-    def same_as(self, other:'ClassMap') -> bool: # Whether both match the same classes
-        return torch.equal(self.to_gen.cpu(), other.to_gen.cpu())
+    def fits(self, y:Tensor) -> bool: return are_ids(y)
+
+    def ids(self, y:Tensor) -> Tensor: return self.to_gen[y] # Class ids of the loader [n] -> of the generator [n]
+
+    def same_as(self, other) -> bool: # Whether both match the same classes
+        return isinstance(other, ClassMap) and torch.equal(self.to_gen.cpu(), other.to_gen.cpu())
+
+
+def are_ids(
+    y:Tensor # [n, ...]
+) -> bool: # Whether it is one class id a row
+    "Class ids, and neither targets nor several labels."
+    return y.ndim == 1 and not y.is_floating_point()
 
 
 def class_shares(

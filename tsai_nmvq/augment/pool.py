@@ -33,7 +33,7 @@ class SeriesPool:
         self.ids = torch.as_tensor(np.repeat(np.arange(len(per_class)), per_class), device=generator.device)
         self.first = torch.as_tensor(np.cumsum(per_class) - per_class, device=like.device)
         self.count = torch.as_tensor(per_class, device=like.device)
-        self.series = self._sample(self.ids, like)
+        self.series, self.targets = self._sample(self.ids, like)
         self.order = torch.randperm(len(self.ids), generator=generator, device=generator.device)
         self.refill_rows = min(REFILL_ROWS, len(self.ids))
         self.draws = self.oldest = 0
@@ -41,20 +41,25 @@ class SeriesPool:
     def draw(self,
         ids:Tensor, # Class ids of the generator [n]
         generator:torch.Generator # Source of randomness on the ids' device
-    ) -> Tensor: # Series of these classes [n, c_in, seq_len]
+    ) -> tuple: # (series of these classes [n, c_in, seq_len], their targets [n] where classes are bins, or None)
         "One series for each id; refills a part of the pool when it is due."
         self.draws += len(ids)
         due = self.draws // (self.reuse * self.refill_rows)
         if due: self._refill(due * self.refill_rows)
         self.draws -= due * self.reuse * self.refill_rows
         u = torch.rand(len(ids), device=ids.device, generator=generator)
-        return self.series[self.first[ids] + (u * self.count[ids]).long()]
+        rows = self.first[ids] + (u * self.count[ids]).long()
+        return self.series[rows], None if self.targets is None else self.targets[rows]
 
     def _refill(self, n):
         rows = self.order.roll(-self.oldest)[:n]
-        self.series[rows.to(self.series.device)] = self._sample(self.ids[rows], self.series)
+        series, targets = self._sample(self.ids[rows], self.series)
+        rows_there = rows.to(self.series.device)
+        self.series[rows_there] = series
+        if self.targets is not None: self.targets[rows_there] = targets
         self.oldest = (self.oldest + len(rows)) % len(self.order)
 
     def _sample(self, ids, like):
         if not self.gen.spec.vocab: ids = torch.full_like(ids, self.gen.prior.null_class)
-        return self.gen.sampler.sample(ids, self.generator, self.mapped).to(like.device, like.dtype)
+        x, targets = self.gen.sampler.sample_with_targets(ids, self.generator, self.mapped)
+        return x.to(like.device, like.dtype), None if targets is None else targets.to(like.device)

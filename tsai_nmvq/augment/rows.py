@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from .bank import RowBank
-from .classes import ClassMap
+from .classes import are_ids
+from .matching import ConditionMap
 from .pool import SeriesPool
 
 __all__ = ['MadeRows', 'RowKind', 'ClassDraw', 'SampledRows', 'OtherRows', 'VariedRows', 'VARIATIONS', 'MODES',
-           'MAGNITUDES', 'are_ids']
+           'MAGNITUDES']
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class ClassDraw:
 
 
 class SampledRows:
-    "Series of the same class, or of drawn classes, from a pool of samples."
+    "Series of the same class, bin or set of labels, or of drawn classes, from a pool of samples."
     def __init__(self,
         pool:SeriesPool, # Samples by class
-        classes:ClassMap, # The loader's classes and the generator's
+        classes:ConditionMap, # The loader's classes and the generator's
         generator:torch.Generator, # Source of randomness on the batch's device
         class_draw:ClassDraw|None=None # Draws classes that the generator has; None keeps rows' own
     ):
@@ -58,19 +59,25 @@ class SampledRows:
         ids = self._gen_ids(x, y)
         if self.class_draw is not None:
             y_drawn = self.class_draw.ids(len(x))
-            ids = torch.where(chosen, self.classes.to_gen[y_drawn], ids)
+            ids = torch.where(chosen, self.classes.ids(y_drawn), ids)
             y = y if y is None else torch.where(chosen, y_drawn, y)
-        return MadeRows(self.pool.draw(ids.clamp_min(0), self.generator), y, ids >= 0)
+        x_gen, targets = self.pool.draw(ids.clamp_min(0), self.generator)
+        if y is not None and targets is not None: y = torch.where(_as_columns(chosen, y), targets.view_as(y).to(y), y)
+        return MadeRows(x_gen, y, ids >= 0)
 
     def _gen_ids(self, x, y): # -> class ids of the generator [n], -1 where the generator does not know the class
         if self.spec.n_classes == 0: return torch.zeros(len(x), dtype=torch.long, device=x.device)
         if y is None:
             proportions = torch.tensor(self.spec.proportions, dtype=torch.float, device=x.device)
             return ClassDraw(proportions, self.generator).ids(len(x))
-        if not are_ids(y):
-            raise ValueError(f"NMVQAugment(mode='generate') needs one class id a row, y has shape {tuple(y.shape)} "
-                             f"and type {y.dtype}; use another mode")
-        return self.classes.to_gen[y]
+        if not self.classes.fits(y):
+            raise ValueError(f"NMVQAugment(mode='generate') needs y of the kind that the generator was fitted with "
+                             f"({self.spec.conditions.kind}), y has shape {tuple(y.shape)} and type {y.dtype}; use "
+                             "another mode")
+        return self.classes.ids(y)
+
+
+def _as_columns(rows, like): return rows.view(-1, *[1] * (like.ndim - 1)) # [n] -> [n, 1, ...]
 
 
 # {mode: function (sampler, x, magnitude, class ids or None, generator, mapped) -> series in the place of x}
@@ -106,7 +113,7 @@ class VariedRows:
     def __init__(self,
         gen, # Object with .device, .to and .sampler
         vary:Callable, # One of `VARIATIONS`, or another of the kind
-        classes:ClassMap|None, # The loader's classes and the generator's, where the loader has some
+        classes:ConditionMap|None, # The loader's classes and the generator's, where the loader has some
         generator:torch.Generator, # Source of randomness on the batch's device
         mapped:bool=True, # Whether series go through the mapper, of variations that have one
         others:OtherRows|None=None # What is varied instead of the batch's own; None for these
@@ -116,16 +123,9 @@ class VariedRows:
 
     def draw(self, x, y, chosen, magnitude): # As in `RowKind`
         if self.gen.device != x.device: self.gen.to(x.device)
-        ids = None                                                       # of targets and of several labels a row
-        if self.classes is not None and y is not None and are_ids(y):
-            if self.others is not None: x, y = self.others.instead_of(x, y, chosen)
-            ids = self.classes.to_gen[y]
+        ids = None
+        if self.classes is not None and y is not None and self.classes.fits(y):
+            if self.others is not None and are_ids(y): x, y = self.others.instead_of(x, y, chosen)
+            ids = self.classes.ids(y)
         x_new = self.vary(self.gen.sampler, x, magnitude, ids, self.generator, self.mapped)
         return MadeRows(x_new, y, torch.ones(len(x), dtype=torch.bool, device=x.device))
-
-
-def are_ids(
-    y:Tensor # [n, ...]
-) -> bool: # Whether it is one class id a row
-    "Class ids, and neither targets nor several labels."
-    return y.ndim == 1 and not y.is_floating_point()

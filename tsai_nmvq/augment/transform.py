@@ -20,10 +20,11 @@ from ..rng import generator_on
 from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .callers import is_mixed, is_training_step
-from .classes import ClassMap, balancing_weights, class_shares
+from .classes import ClassMap, are_ids, balancing_weights, class_shares
+from .matching import ConditionMap, match_loader
 from .pool import SeriesPool, pool_size
 from .portable import ByName, Portable
-from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows, are_ids
+from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows
 from .source import LOST_GENERATOR, NO_GENERATOR, given_generator
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
@@ -40,7 +41,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     It leaves the global random state alone, and an exported learner does not carry the generator along."""
     order, split_idx = 80, 0                                             # before TSStandardize, which is 90
     instead = ItemTransform                                              # does nothing
-    _classes:ClassMap|None              # The loader's classes and the generator's
+    _classes:ConditionMap|None          # The loader's classes and the generator's
     _shares:np.ndarray|None             # Of the loader's classes in training; None where there is no one class a row
     _pool:SeriesPool|None               # Series kept ready
     _bank:RowBank|None                  # Real rows by class, where classes are drawn
@@ -92,28 +93,12 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
             raise ValueError("NMVQAugment matches its generator's classes with the loaders', which add_tfms does not "
                              "tell; pass it in batch_tfms when the loaders are made")
         if self.gen is None or dl is None or len(dl.dataset) == 0: return
-        classes = self._match_classes(dl)
+        classes = match_loader(dl, self.gen.spec, self.mode == 'generate', self.balance, self.unknown)
         if self._classes is not None and classes is not None and not self._classes.same_as(classes):
             raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
         self._classes = classes or self._classes
-        if classes is not None and getattr(dl.dataset, 'split_idx', 0) == 0:
+        if isinstance(classes, ClassMap) and getattr(dl.dataset, 'split_idx', 0) == 0:
             self._shares = class_shares(dl, len(classes.to_gen))
-
-    def _match_classes(self, dl): # -> `ClassMap`, or None where the loader has no classes
-        labelled, has_classes = len(dl.dataset[[0]]) > 1, getattr(dl, 'cat', False)
-        if self.mode in VARIATIONS:
-            if self.balance and not (labelled and has_classes):
-                raise ValueError("balance evens classes out, and these loaders have none; leave it out, or pass "
-                                 "tfms=[None, TSClassification()]")
-            return ClassMap.match(dl.vocab, self.gen.spec.vocab, 'skip') if labelled and has_classes else None
-        if labelled and not has_classes:
-            raise ValueError("NMVQAugment(mode='generate') needs class labels, and these loaders have none; for "
-                             "classes pass tfms=[None, TSClassification()], for regression targets use another mode, "
-                             "which keeps them right")
-        if labelled and not self.gen.spec.vocab:
-            raise ValueError("this generator was fitted without labels, its series have no class; use another mode, "
-                             "or fit it with y")
-        return ClassMap.match(dl.vocab, self.gen.spec.vocab, self.unknown) if labelled else None
 
     def _is_set_up(self): # a Pipeline empties `fs`, fills it one transform at a time, keeps each as an attribute too
         pipeline = None if self._pipeline is None else self._pipeline()
@@ -212,7 +197,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         weights, classes = self._class_shares, self._classes
         if self.balance: weights = weights > 0 if self.append else balancing_weights(weights, 1 - self.p, self.p)
         weights = torch.tensor(weights, dtype=torch.float, device=device)
-        if self.mode not in VARIATIONS and classes is not None: weights = weights * (classes.to_gen >= 0)
+        if self.mode not in VARIATIONS and isinstance(classes, ClassMap): weights = weights * (classes.to_gen >= 0)
         return ClassDraw(weights, generator)
 
     @property

@@ -39,7 +39,9 @@ class ValueCounts:
     "What is seen of one channel's values, a chunk at a time."
     few:Tensor|None # All of them, in order, while they are few
 
-    def __init__(self): self.n, self.whole, self.few, self.low, self.high = 0, True, torch.empty(0), None, None
+    def __init__(self):
+        self.n, self.whole, self.few = 0, True, torch.empty(0)
+        self.low = self.high = None
 
     def add(self,
         x:Tensor # Finite values [n]
