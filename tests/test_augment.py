@@ -191,7 +191,7 @@ def test_an_unfitted_generator_is_refused():
 def test_generate_mode_refuses_what_are_not_classes(y, tfms):
     X, _ = real_rows()
     y = np.arange(100) if y == 'int' else np.linspace(0, 1, 100)
-    with pytest.raises(ValueError, match='these loaders have targets, and the generator was fitted with classes.*another mode'):
+    with pytest.raises(ValueError, match='these loaders have targets, and the generator was fitted with classes.*mode'):
         loaders(sampled(FakeGenerator()), X=X, y=y, tfms=tfms)
 
 

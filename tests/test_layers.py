@@ -14,8 +14,9 @@ from tsai_nmvq.models.layers import (
     Snake,
     Standardizer,
     TransformerBlock,
+    channel_std,
+    divisor,
     positive_int,
-    safe_std,
     to_double,
 )
 from tsai_nmvq.models.mapper import NeuralMapper
@@ -195,17 +196,19 @@ def test_statistics_of_series_are_summed_in_float64():
 
 
 @pytest.mark.parametrize('value', [0., 0.1, 1000.1, -3.3e8])
-def test_standardizer_leaves_a_constant_channel_at_its_scale(value):
+def test_standardizer_gives_a_constant_channel_back(value):
     x = torch.randn(20, 2, 30)
     x[:, 1] = value
     standardizer = Standardizer(2).fit(x)
-    assert standardizer.std[1] == 1 and not standardizer(x)[:, 1].any()
+    assert standardizer.std[1] == 0 and not standardizer(x)[:, 1].any()
+    assert (standardizer.inverse(torch.randn(20, 2, 30))[:, 1] == torch.tensor(value)).all()
     assert standardizer.std[0] == pytest.approx(1, rel=0.1)
 
 
-def test_deviations_that_float32_cannot_resolve_become_one():
+def test_deviations_that_float32_cannot_resolve_become_zero_and_nothing_is_divided_by_it():
     std, mean = torch.tensor([2., 0., 1e-9, 1e-9, 5.]), torch.tensor([1., 0., 0., 1., -1e9])
-    assert torch.equal(safe_std(std, mean), torch.tensor([2., 1., 1e-9, 1., 1.]))
+    assert torch.equal(channel_std(std, mean), torch.tensor([2., 0., 1e-9, 0., 0.]))
+    assert torch.equal(divisor(channel_std(std, mean)), torch.tensor([2., 1., 1e-9, 1., 1.]))
 
 
 # Errors

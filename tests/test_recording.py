@@ -269,8 +269,9 @@ def test_a_leak_is_refused_where_windows_are_learnt_and_scored():
     leak = list(range(0, 20)), list(range(20, len(windows)))
     for use in (SeriesData.from_arrays, NMVQGenerator().fit):
         with pytest.raises(ValueError, match='^1 pairs .* window 19 .* window 20 '): use(windows, None, leak)
-    with pytest.raises(ValueError, match='^1 pairs '): split_series(windows, None, leak)
-    train, test = split_series(windows, None, windows.splits())
+    spec = SeriesData.from_arrays(windows).spec
+    with pytest.raises(ValueError, match='^1 pairs '): split_series(windows, None, leak, spec)
+    train, test = split_series(windows, None, windows.splits(), spec)
     assert np.array_equal(train.x, windows[windows.splits()[0]]) and np.array_equal(test.x, windows[-6:])
 
 

@@ -219,7 +219,7 @@ class NMVQGenerator:
 
     def _taken(self, stage, xb): # -> array or tensor [n, c_in, seq_len]
         self._check_fitted(stage)
-        xb = as_array(xb)
+        if not isinstance(xb, Tensor): xb = as_array(xb)
         self.spec.check(xb)
         return xb
 

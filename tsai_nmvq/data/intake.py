@@ -31,7 +31,8 @@ class SeriesData:
         y=None, # Labels or targets [n], or sets of labels; None for unconditional
         name:str='the training split', # What the series are, for messages
         y_kind:str=None, # 'classes', 'targets' or 'labels'; guessed by default
-        pad_value:float=None # What stands after the end of series, in all channels, where it is not NaN
+        pad_value:float=None, # What stands after the end of series, in all channels, where it is not NaN
+        learnt:bool=True # Whether something is to be learnt from them: then they must vary
     ) -> 'SeriesData':
         "Read the rows once, check them, and learn their spec."
         if len(rows) == 0: raise ValueError(f"{name} is empty; pass splits in which it has rows")
@@ -39,7 +40,7 @@ class SeriesData:
         conditions, ids = (Conditions(), None) if y is None else Conditions.learn(y, y_kind)
         counts = () if ids is None else tuple(np.bincount(ids, minlength=len(conditions.vocab)).tolist())
         spec = SeriesSpec(n_series=len(rows), vocab=conditions.vocab, counts=counts, conditions=conditions,
-                          **survey_rows(rows, name, pad_value))
+                          **survey_rows(rows, name, pad_value, learnt))
         targets = np.asarray(y, dtype=np.float64).reshape(-1) if conditions.kind == 'targets' else None
         return cls(rows, ids, spec, targets)
 
@@ -86,7 +87,8 @@ class SeriesData:
         ds, name = dls[split].dataset, 'the training split' if split == 0 else 'the validation split'
         if len(ds) == 0: raise ValueError(f"{name} is empty; pass splits in which it has rows")
         y, kind = _loaded_labels(dls, ds)
-        return cls.from_rows(Rows(lambda idx: ds[idx][0], len(ds)), y, name, **(dict(y_kind=kind) | kinds))
+        how = dict(y_kind=kind, learnt=split == 0) | {name: value for name, value in kinds.items() if value is not None}
+        return cls.from_rows(Rows(lambda idx: ds[idx][0], len(ds)), y, name, **how)
 
     def __len__(self): return len(self.rows)
 

@@ -48,7 +48,10 @@ def class_ids(
 ) -> Tensor: # Class ids [n], int64; the null class where there are no labels
     "Class ids by name."
     if data.y is None or not spec.vocab: return torch.full((len(data),), null_class)
-    return torch.as_tensor(spec.to_ids(data.spec.to_labels(data.y)))
+    if spec.conditions.kind == 'classes': return torch.as_tensor(spec.to_ids(data.spec.to_labels(data.y)))
+    own = data.spec.conditions.values(data.y) if data.targets is None else data.targets
+    ids = torch.as_tensor(spec.conditions.ids(own))
+    return torch.where(ids < 0, null_class, ids)                         # a set of labels that only is to be watched
 
 
 def device_of(
