@@ -228,6 +228,10 @@ TABLES: dict[str, Callable[[], str]] = { # {name in the marker: Markdown}
     'fidelity_paper_stages': Table('fidelity_paper+fast_paper', SCORES),
     'fidelity_paper_stages_more': Table('fidelity_paper+fast_paper', MORE_SCORES),
 
+    'gaps': Table('gaps', (Column('series'), Column('missing, %', digits='.0f'), *named('FID', 'floor', digits='.4f'),
+                           Column('FID, times that of complete series', 'times that of complete series', '.2f'),
+                           *named('FID with gaps', 'floor with gaps', digits='.4f'),
+                           Column('KS of lengths', digits='.3f'))),
     'tau': Table(partial(by_set, 'stage3_tau', 'FID'), say=ANNEALED),
     'tau_chosen': Table(partial(by_set, 'stage3_tau', 'tau'), say=ANNEALED),
     'mapper': Table('stage3_mapper', named('variant', 'FID', 'cFID', 'IS', 'TSTR', 'sharpness', 'novelty'),
