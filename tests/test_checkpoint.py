@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from stages import STAGES, TINY, Visited, assert_same_generator, fit, with_selection
+from stages import STAGES, TINY, Visited, assert_same_generator, fit, random_states, with_selection
 
 from tsai_nmvq.generator import NMVQGenerator
 
@@ -216,6 +216,14 @@ def test_a_fit_goes_on_from_an_older_checkpoint(data, tmp_path, version):
     assert_same_generator(again, whole)
     assert (again.sample(6, seed=0)[0] == whole.sample(6, seed=0)[0]).all() # its anchors are made when it goes on
     assert contents(path)[0]['format_version'] == '7' and NMVQGenerator.load(path).mapper is not None
+
+
+def test_loading_draws_nothing(saved):
+    states = random_states()
+    with pytest.MonkeyPatch.context() as patch: # not even for a moment, which another thread would see
+        patch.setattr(torch, 'set_rng_state', lambda state: pytest.fail('the global state was set'))
+        NMVQGenerator.load(saved)
+    assert random_states() == states
 
 
 def test_an_older_file_is_brought_to_todays_names(saved, tmp_path):

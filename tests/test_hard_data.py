@@ -1,10 +1,11 @@
 """Series as users have them, end to end: gaps, lengths, targets, sets of labels, and channels of few values."""
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from stages import TINY, assert_same_generator, fit, quick_classifiers, train_shortly
+from stages import STAGES, TINY, assert_same_generator, fit, quick_classifiers, train_shortly
 from tsai.basics import (
     TSClassification,
     TSMultiLabelClassification,
@@ -121,6 +122,16 @@ def test_a_fit_with_gaps_goes_on_after_a_kill(gappy, gappy_gen, tmp_path):
     first.spec, first.tokenizer = gappy_gen.spec, gappy_gen.tokenizer
     first.save(tmp_path/'gaps.nmvq')
     assert_same_generator(fit(*gappy, checkpoint=tmp_path/'gaps.nmvq'), gappy_gen)
+
+
+def test_two_fits_in_threads_give_what_one_gives(gappy):
+    X, y, _ = gappy
+    with pytest.MonkeyPatch.context() as patch:
+        train_shortly(patch)
+        def learn(_): return NMVQGenerator(**TINY).fit(X[:20], y[:20], epochs=dict.fromkeys(STAGES, 1))
+        alone = learn(0)
+        with ThreadPoolExecutor(2) as pool: both = list(pool.map(learn, range(2)))
+    for gen in both: assert_same_generator(gen, alone)
 
 
 # Lengths

@@ -1,11 +1,18 @@
 """Randomness that leaves the caller's random states alone: a block under its own seed, and sources of their own."""
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
 from tsai_nmvq.rng import generator_on, isolated_rng
+
+
+def in_threads(*functions): # -> what they return, side by side
+    with ThreadPoolExecutor(len(functions)) as pool: jobs = [pool.submit(f) for f in functions]
+    return [job.result() for job in jobs]
 
 
 def draws(): return random.random(), np.random.rand(), torch.rand(1).item()
@@ -87,3 +94,17 @@ def test_a_generator_without_a_seed_is_another_each_time_whatever_the_global_sta
 
 
 def test_a_generator_is_on_its_device(): assert generator_on('cpu', 0).device == torch.device('cpu')
+
+
+def test_blocks_in_two_threads_draw_what_they_draw_alone():
+    def block(own):
+        with isolated_rng(own):
+            drawn = []
+            for _ in range(20):
+                drawn.append(draws())
+                time.sleep(1e-3)                                         # the other thread's turn
+            return drawn
+    seed(5)
+    after = draws()
+    seed(5)
+    assert in_threads(lambda: block(1), lambda: block(2)) == [block(1), block(2)] and draws() == after

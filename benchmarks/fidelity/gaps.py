@@ -1,6 +1,6 @@
 """What missing values cost: GunPoint complete, with a fifth of its values missing, and cut to a third and more.
 
-    python -m benchmarks.fidelity.gaps FOLDER           # FOLDER keeps what is learnt, and figures; outside the repository"""
+    python -m benchmarks.fidelity.gaps FOLDER   # FOLDER keeps what is learnt, and figures; outside the repository"""
 from pathlib import Path
 
 import numpy as np
@@ -78,5 +78,5 @@ def main(
     table['FID, times that of complete series'] = table.FID / table.FID[0]
     keep('gaps', table, 'What missing values cost',
          f'python -m benchmarks.fidelity.gaps FOLDER --seed {seed} --threads {threads}',
-         "GunPoint, archive's split. FID compares complete samples with complete test series; FID with gaps compares samples "
-         "with gaps like the data's with test series that have gaps.", seeds=str(seed))
+         "GunPoint, archive's split. FID compares complete samples with complete test series; FID with gaps compares "
+         "samples with gaps like the data's with test series that have gaps.", seeds=str(seed))
