@@ -54,7 +54,8 @@ class _Survey:
         self.n += present.sum((0, 2))
         self.total += known.sum((0, 2))
         self.square += known.square().sum((0, 2))
-        for counts, channel, there in zip(self.values, x.unbind(1), present.unbind(1)): counts.add(channel[there])
+        for counts, channel, there in zip(self.values, x.unbind(1), present.unbind(1)):
+            counts.add(channel.flatten() if complete else channel[there])
         if complete: self._add_zeros(x)
 
     def _begin(self, x):
