@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from stages import STAGES, TINY, assert_same_generator, fit, quick_classifiers, train_shortly
+from stages import STAGES, TINY, Visited, assert_same_generator, fit, quick_classifiers, train_shortly
 from tsai.basics import (
     TSClassification,
     TSMultiLabelClassification,
@@ -14,8 +14,10 @@ from tsai.basics import (
     TSRegressor,
     TSStandardize,
     get_ts_dls,
+    ts_learner,
 )
 
+from tsai_nmvq import mapper_selection
 from tsai_nmvq.augment.transform import NMVQAugment
 from tsai_nmvq.commands.fit import fit as fit_command
 from tsai_nmvq.commands.sample import sample as sample_command
@@ -308,3 +310,82 @@ def test_commands_take_gaps(gappy, gappy_gen, tmp_path):
         made = fit_command(str(tmp_path/'gaps.npz'), str(tmp_path/'made.nmvq'), epochs_tokenizer=1, epochs_prior=1,
                            epochs_mapper=1)
     assert made.spec.missing == gappy_gen.spec.missing
+
+
+# Reports, which end no fit
+
+def toy(n, k): return np.random.default_rng(0).standard_normal((n, 1, 32)), np.arange(n) % k
+
+
+@pytest.mark.parametrize('n, k', [(25, 5), (50, 10), (300, 150), (24, 24)])
+def test_few_series_a_class_end_no_fit(n, k, tmp_path):
+    X, y = toy(n, k)
+    gen = reloaded(fit(X, y.astype(str), checkpoint=tmp_path/'toy.nmvq'), tmp_path)
+    assert gen.sample(4, seed=0)[0].shape == (4, 1, 32) and repr(gen.report())
+
+
+def test_one_test_series_a_class_has_no_conditional_fid(monkeypatch):
+    quick_classifiers(monkeypatch)
+    X, y = toy(60, 20)
+    splits = list(range(40)), list(range(40, 60))
+    gen = fit(X, y.astype(str), splits)
+    with pytest.warns(UserWarning, match='cFID is left out: no class has two test series'):
+        table = gen.evaluate(X, y.astype(str), splits, n_draws=1)
+    assert table.cFID.isna().all() and table[['FID', 'IS', 'TSTR']].notna().all(None)
+
+
+def test_series_that_are_each_constant_can_be_learnt(tmp_path):
+    X = np.repeat(np.random.default_rng(0).standard_normal((60, 1, 1)), 32, 2)
+    gen = reloaded(fit(X, splits=(list(range(30)), list(range(30, 60)))), tmp_path)
+    with np.errstate(all='raise'): table = gen.evaluate(X, splits=(list(range(30)), list(range(30, 60))), n_draws=1)
+    assert table.FID.notna().all() and table.sharpness.isna().all()
+
+
+def test_a_trial_that_fails_leaves_the_mapper_out_and_says_so(data, tmp_path, monkeypatch):
+    def fail(*args, **kwargs): raise RuntimeError('no convergence')
+    monkeypatch.setattr(mapper_selection, 'compare_mapper', fail)
+    gen = reloaded(fit(*data), tmp_path)
+    assert not gen.mapper_use.use_mapper
+    assert repr(gen.report()) == ('The mapper could not be compared with series held out from it (no convergence): it '
+                                  'is left out.')
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_is_learnt(tmp_path):
+    visited = Visited()
+    with pytest.raises(FileNotFoundError, match='there is no folder .*; make it first'):
+        fit(*toy(24, 2), checkpoint=tmp_path/'nowhere'/'gen.nmvq', cbs=[visited])
+    assert visited.stages == []
+
+
+@pytest.mark.parametrize('X, what', [
+    (1e6 + 1e-2 * np.sin(np.arange(32.) + np.arange(24.)[:, None, None]), 'which float32 does not tell apart'),
+    (1e6 + np.zeros((24, 1, 32)), 'is constant in every channel .channel 0 is 1e.06.')])
+def test_what_float32_cannot_tell_apart_is_refused(X, what):
+    with pytest.raises(ValueError, match=what): fit(X)
+    with pytest.raises(ValueError, match='is constant in every channel'): fit(X.astype(np.float32))
+    near = X - X.mean((0, 2), keepdims=True)
+    if near.std() > 1e-3: assert np.abs(fit(near).sample(5, seed=0)[0]).max() < 0.1
+
+
+# Wrong kinds of argument
+
+def test_wrong_kinds_are_named(data):
+    X, y, splits = data
+    dls = get_ts_dls(X, y, splits=splits, tfms=[None, TSClassification()], bs=16)
+    for args, what in [((ts_learner(dls, 'FCN'),), 'X is a Learner, .*; pass learn.dls'),
+                       ((dls.train,), 'X is one loader, .*; pass dls')]:
+        with pytest.raises(TypeError, match=what): fit(*args)
+    with pytest.raises(ValueError, match='y and splits come with the DataLoaders'): fit(dls, y, splits)
+    with pytest.raises(TypeError, match="epochs is 1, expected a number for each stage"):
+        NMVQGenerator(**TINY).fit(X, y, epochs=1)
+
+
+def test_labels_are_one_class_in_all_types(data):
+    X, y, splits = data
+    gen = fit(X, y.astype(float), splits)
+    for kind in (str, int, float, np.int8, bytes):
+        labels = np.asarray([kind(v) if kind is not bytes else v.encode() for v in y])
+        with pytest.MonkeyPatch.context() as patch:
+            quick_classifiers(patch)
+            table = gen.evaluate(X, labels, splits, n_draws=1, with_tstr=False)
+        assert table.cFID.notna().all() and gen.sample(2, y=labels[0], seed=0)[1].tolist() == [float(y[0])] * 2

@@ -74,7 +74,7 @@ def in_one_line(
     if not stages: return 'not fitted'
     classes = f'{spec.n_classes} classes' if spec.vocab else 'no labels'
     if spec.conditions.kind != 'classes': classes += f' of {spec.conditions.kind}'
-    gaps = [f'{100 * spec.missing:.0f} % missing, shortest {spec.shortest}'] if spec.missing else []
+    gaps = [f'{100 * spec.missing:.2g} % missing, shortest {spec.shortest}'] if spec.missing else []
     values = [f'channel {i}: {v}' for i, v in enumerate(spec.values) if not v.is_free]
     rounded = None if tau is None else float(f'{tau:.3g}')
     return ', '.join([f'c_in={spec.c_in}, seq_len={spec.seq_len}', classes, f'{spec.n_series} training series', *gaps,
