@@ -7,9 +7,10 @@ import torch
 from fastcore.foundation import L
 from tsai.all import TSClassification, TSMultiLabelClassification, TSRegression, TSStandardize, TSTensor, get_ts_dls
 
-from tsai_nmvq.data.intake import SeriesData, split_rows
+from tsai_nmvq.data.intake import SeriesData
 from tsai_nmvq.data.rows import CHUNK_ROWS, Rows
 from tsai_nmvq.data.spec import SeriesSpec
+from tsai_nmvq.data.splits import split_rows
 from tsai_nmvq.data.survey import check_no_inf, check_series
 
 SPLITS = (list(range(0, 20, 2)), list(range(1, 20, 2)))

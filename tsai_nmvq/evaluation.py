@@ -8,8 +8,9 @@ import pandas as pd
 from torch import Tensor
 
 from .data.containers import as_labels_array
-from .data.intake import read_series, split_rows
+from .data.intake import n_series, read_series
 from .data.spec import SeriesSpec
+from .data.splits import both_parts, split_rows
 from .metrics.classifier import SeriesClassifier, fit_classifier, inception_score, trtr, tstr
 from .metrics.distance import novelty
 from .metrics.frechet import conditional_fid, fid
@@ -18,9 +19,8 @@ from .metrics.statistics import STATISTICS, sharpness
 from .plots import SHOWN_SERIES
 from .rng import generator_on
 
-__all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'named_samples', 'shown_sets', 'generator_scores',
-           'score_table']
-
+__all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'gaps_of', 'named_samples', 'shown_sets',
+           'generator_scores', 'score_table']
 
 @dataclass(frozen=True)
 class LabelledSeries:
@@ -36,11 +36,9 @@ def split_series(
     spec:SeriesSpec # Of the generator that is judged: labels become its classes' names
 ) -> list[LabelledSeries]: # Training and test series
     "The two sides of a table of scores. ValueError where there is no test split."
-    y = as_labels_array(y) if spec.vocab else None
-    parts = [split_rows(split, len(X)) for split in (() if splits is None else splits[:2])]
-    if len(parts) < 2 or min(map(len, parts)) < 2:
-        raise ValueError("evaluate compares with a test split: pass splits=(train, test) with two series or more "
-                         "in each")
+    n, y = n_series(X), as_labels_array(y) if spec.vocab else None
+    if y is not None and len(y) != n: raise ValueError(f"X has {n} rows and y {len(y)}; they must match")
+    parts = both_parts(splits, n)
     if hasattr(X, 'check_splits'): X.check_splits(splits)                # windows may overlap
     names = [None if y is None else spec.to_labels(spec.to_ids(y[rows])) for rows in parts]
     return [LabelledSeries(read_series(X, spec, rows), labels) for rows, labels in zip(parts, names)]
@@ -53,6 +51,13 @@ def sample_variants(
     variants:dict = {'prior alone': dict(mapped=False, redraw=1.)} if sampler.anchors else {}
     variants['before mapper'] = dict(mapped=False)
     return variants | ({'after mapper': {}} if sampler.mapper else {})
+
+
+def gaps_of(
+    x:np.ndarray # Real series that samples are compared with [n, c_in, seq_len]
+) -> str: # `missing` of `Sampler.sample`
+    "Samples have gaps where real series have some, so that both are filled alike."
+    return 'nan' if np.isnan(x).any() else 'complete'
 
 
 def named_samples(
@@ -76,12 +81,13 @@ def shown_sets(
     seed:int # Of the samples, and of the choice of series
 ) -> tuple: # ({name: series [n, c_in, seq_len]}, names of their classes [n] or None)
     "Some real series, and samples of the same classes before and after the mapper."
-    rows = np.arange(len(X)) if splits is None else split_rows(splits[-1], len(X))
+    rows = np.arange(n_series(X)) if splits is None else split_rows(splits[-1], n_series(X))
     rows = np.random.default_rng(seed).permutation(rows)[:SHOWN_SERIES]
     names = gen.spec.to_labels(gen.spec.to_ids(as_labels_array(y)[rows])) if gen.spec.vocab and y is not None else None
     sets = {'real': read_series(X, gen.spec, rows)}
     variants = {name: how for name, how in sample_variants(gen.sampler).items() if name != 'prior alone'}
-    return sets | {name: gen.sample(len(rows), names, seed, **how)[0] for name, how in variants.items()}, names
+    sets |= {name: gen.sample(len(rows), names, seed, missing='nan', **how)[0] for name, how in variants.items()}
+    return sets, names
 
 
 def generator_scores(
@@ -93,7 +99,7 @@ def generator_scores(
     **options # n_draws, with_tstr and with_statistics of `score_table`
 ) -> pd.DataFrame: # As `score_table` makes it
     "Score a generator's samples, with gaps like the data's where the test series have some."
-    missing = 'like data' if np.isnan(test.x).any() else 'complete'
+    missing = gaps_of(test.x)
     def drawn(how): return lambda seed: named_samples(gen, n, seed, missing=missing, **how)
     samplers = {name: drawn(how) for name, how in sample_variants(gen.sampler).items()}
     if gen.mapper is not None and not gen.mapper_use.use_mapper: samplers['after mapper'] = None # the same

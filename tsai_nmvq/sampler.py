@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .anchors import MAX_REDRAW, Anchors
-from .data.labels import largest_remainder
+from .data.labels import is_single, largest_remainder
 from .data.missing import Gaps, fill_gaps, hold_last, lengths_of, with_gaps
 from .data.spec import SeriesSpec
 from .data.values import ValueGrid
@@ -21,7 +21,7 @@ from .models.warp import smooth_warp
 
 __all__ = ['MapperUse', 'Sampler', 'MISSING']
 
-MISSING = 'like data', 'complete', 'filled' # how samples are where the data's own series have gaps
+MISSING = 'like data', 'complete', 'nan', 'filled' # how samples are where the data's own series have gaps
 
 CHUNK_LOGITS = dict(cpu=2 ** 22, cuda=2 ** 28)  # of series sampled at a time: on a CPU they stay in its cache
 CHUNK_VALUES = dict(cpu=2 ** 20, cuda=2 ** 26)  # of series decoded or mapped at a time: they hold 100 times as many
@@ -91,7 +91,7 @@ class Sampler:
             order = torch.randperm(n, generator=generator, device=self.device)
             return torch.as_tensor(ids, device=self.device)[order]
         ids = self.spec.to_ids(y)
-        if np.ndim(y) == 0 or (np.ndim(y) == 1 and len(y) > len(ids)): ids = np.repeat(ids, n) # one set of labels
+        if is_single(y) or len(y) > len(ids): ids = np.repeat(ids, n)    # or one set of labels
         if len(ids) != n: raise ValueError(f"y has {len(ids)} labels for n = {n}; pass one label or one each")
         return torch.as_tensor(ids, device=self.device)
 
@@ -132,11 +132,11 @@ class Sampler:
         x, rows = self.sample_rows(ids, generator, mapped, redraw, **sampling)
         return self.finished(x, rows, missing)
 
-    def sample_with_targets(self, ids, generator, mapped=True) -> tuple: # As in `sample`
+    def sample_with_targets(self, ids, generator, mapped=True, missing='like data') -> tuple: # As in `sample`
         "Series, and the targets of their anchors [n] where classes are bins of targets, or None."
         x, rows = self.sample_rows(ids, generator, mapped)
         targets = None if rows is None or self.anchors is None else self.anchors.targets
-        return self.finished(x, rows), None if targets is None else targets[rows]
+        return self.finished(x, rows, missing), None if targets is None else targets[rows]
 
     @torch.no_grad()
     def sample_rows(self, ids, generator, mapped=True, redraw=None, **sampling) -> tuple: # As in `sample`
@@ -166,8 +166,9 @@ class Sampler:
     def finished(self,
         x:Tensor, # Series [n, c_in, seq_len] from `sample_rows`
         rows:Tensor|None, # Rows of their anchors [n]
-        missing:str='like data' # 'like data': gaps and lengths of the anchors; 'complete': none, and after a series'
-                                # end its last value; 'filled': gaps as they are filled while the stages learn
+        missing:str='like data' # 'like data': gaps and lengths of the anchors; 'nan': the same, with NaN in place of a
+                                # pad value; 'complete': none, and after a series' end its last value; 'filled': gaps
+                                # as they are filled while the stages learn
     ) -> Tensor: # [n, c_in, seq_len]
         "Series of values that the data's channels take, with the data's gaps."
         if missing not in MISSING: raise ValueError(f"missing is {missing!r}, expected one of {MISSING}")
@@ -176,7 +177,7 @@ class Sampler:
         present = self.anchors.present[rows]
         if missing == 'complete': return hold_last(x, lengths_of(present))
         if missing == 'filled': return fill_gaps(with_gaps(x, present), self.mean)
-        return with_gaps(x, present, self.spec.pad_value)
+        return with_gaps(x, present, self.spec.pad_value if missing == 'like data' else None)
 
     @torch.no_grad()
     def map(self,

@@ -3,7 +3,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .labels import check_no_missing, class_labels, match_labels, to_python_scalar
+from .containers import as_labels_array
+from .labels import check_no_missing, class_labels, is_single, match_labels
 
 __all__ = ['Conditions', 'KINDS']
 
@@ -12,6 +13,8 @@ MANY, MOST = 16, 0.5    # numbers of at least as many series that differ in more
 SERIES_A_BIN = 25       # of a target, at least
 MAX_BINS = 10
 ROWS = list, tuple, set, frozenset, np.ndarray # of several labels
+ONE_SET = tuple, set, frozenset
+JOINT = ' + '           # between the labels of a set
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,18 @@ class Conditions:
     ) -> tuple: # (`Conditions`, class ids [n])
         "Classes of a training split. ValueError for labels that are missing, and for numbers that may be either."
         if kind not in (None, *KINDS): raise ValueError(f"y_kind is {kind!r}, expected one of {KINDS}")
+        are_told, y = kind is not None, as_labels_array(y)
         kind = kind or _guess(y)
         if kind == 'targets': return cls._of_targets(_targets(y))
         if kind == 'labels': return cls._of_sets(*_sets(y))
-        names, ids = np.unique(class_labels(y), return_inverse=True)
-        return cls(vocab=tuple(map(to_python_scalar, names))), ids
+        names, ids = np.unique(class_labels(y, real=are_told), return_inverse=True)
+        return cls(vocab=tuple(names.tolist())), ids
 
     @classmethod
     def _of_targets(cls, y):
         n_bins = int(np.clip(len(y) // SERIES_A_BIN, 1, MAX_BINS))
         edges = np.unique(np.quantile(y, np.arange(1, n_bins) / n_bins))
-        edges = edges[edges > y.min()]                                   # below the others there is no series
+        edges = edges[np.unique(np.searchsorted(edges, y, side='right'))[1:] - 1] # some bins may have no series
         ends = [y.min(), *edges, y.max()]
         vocab = tuple(f'{low:.4g} to {high:.4g} ({i})' for i, (low, high) in enumerate(zip(ends, ends[1:])))
         made = cls('targets', vocab, tuple(edges.tolist()))
@@ -53,7 +57,8 @@ class Conditions:
     def _of_sets(cls, labels, sets, multi_hot):
         found = sorted(set(sets))
         ids = {members: i for i, members in enumerate(found)}
-        vocab = tuple(' + '.join(str(labels[i]) for i in members) or 'none' for members in found)
+        names = [JOINT.join(str(labels[i]) for i in members) or 'none' for members in found]
+        vocab = tuple(name if names.count(name) == 1 else f'{name} ({i})' for i, name in enumerate(names))
         made = cls('labels', vocab, labels=labels, sets=tuple(found), multi_hot=multi_hot)
         return made, np.asarray([ids[members] for members in sets])
 
@@ -61,21 +66,26 @@ class Conditions:
         y # One or many of what `learn` takes, or names of the vocab
     ) -> np.ndarray: # Class ids [n], int64; -1 where there is no such class
         "Class ids by name, by bin or by set."
-        if self.kind == 'labels' and not _are_names(y): return self._set_ids(y)
-        y = np.atleast_1d(np.asarray(y, dtype=object))
-        if y.ndim == 2 and y.shape[1] == 1: y = y[:, 0]
+        if self.kind == 'labels' and isinstance(y, ONE_SET) and not any(isinstance(v, ROWS) for v in y): y = [list(y)]
+        y = np.atleast_1d(np.asarray(y, dtype=object)) if is_single(y) else as_labels_array(y)
         check_no_missing(y)
-        ids = match_labels(y, self.vocab) if self.kind != 'targets' or _are_names(y) else np.full(len(y), -1)
-        if self.kind != 'targets' or (ids >= 0).all(): return ids
-        return np.searchsorted(self.edges, _targets(y), side='right')    # of text too: numbers of a command line
+        are_names = y.ndim == 1 and all(isinstance(v, str) for v in y)
+        if self.kind == 'classes': return match_labels(y.reshape(-1) if y.shape[1:] == (1,) else y, self.vocab)
+        if self.kind == 'labels': return self._named_sets(y) if are_names else self._set_ids(y)
+        ids = match_labels(y, self.vocab) if are_names else np.full(1, -1)
+        return ids if (ids >= 0).all() else np.searchsorted(self.edges, _targets(y), side='right')
 
     def _set_ids(self, y):
-        labels, sets, _ = _sets(y)
-        own = range(len(labels)) if self.multi_hot else match_labels(labels, self.labels)
-        where = dict(zip(labels, own))
-        known, found = {members: i for i, members in enumerate(self.sets)}, []
-        for members in sets: found.append(known.get(tuple(sorted(where[labels[i]] for i in members)), -1))
-        return np.asarray(found, dtype=np.int64)
+        if y.ndim == 1 and y.dtype.kind in 'biuf': y = y[None]           # one row of a matrix
+        labels, sets, is_matrix = _sets(y)
+        if is_matrix and len(labels) != len(self.labels):
+            raise ValueError(f"y has {len(labels)} columns, expected one for each of the {len(self.labels)} labels")
+        own, known = match_labels(labels, self.labels), {members: i for i, members in enumerate(self.sets)}
+        return np.asarray([known.get(tuple(sorted(own[list(members)])), -1) for members in sets], dtype=np.int64)
+
+    def _named_sets(self, names): # in any order of their labels
+        ids, parts = match_labels(names, self.vocab), {frozenset(v.split(JOINT)): i for i, v in enumerate(self.vocab)}
+        return np.asarray([parts.get(frozenset(v.split(JOINT)), -1) if i < 0 else i for v, i in zip(names, ids)])
 
     def values(self,
         ids:np.ndarray # Class ids [n]
@@ -93,11 +103,11 @@ class Conditions:
         return np.asarray([np.isin(np.arange(len(self.labels)), members) for members in self.sets])
 
 
-def _guess(y): # -> kind
-    if _is_nested(y): return 'labels'
-    y = np.asarray(y)
-    if y.ndim == 2 and y.shape[1] > 1:
-        if y.dtype.kind in 'biuf' and np.isin(y, (0, 1)).all(): return 'labels'
+def _guess(y): # array from `as_labels_array` -> kind
+    if y.dtype == np.dtype(object) and any(isinstance(v, ROWS) for v in y.flat): return 'labels'
+    if y.ndim > 1 and y.shape[1:] != (1,):
+        if y.dtype.kind not in 'biuf' and y.ndim == 2: return 'labels'
+        if y.ndim == 2 and np.isin(y, (0, 1)).all(): return 'labels'
         raise ValueError(f"y has shape {y.shape}, expected one class label a series [n], one target a series, or a "
                          "matrix of 0 and 1 with a column a label")
     if y.dtype.kind not in 'iuf': return 'classes'
@@ -111,15 +121,18 @@ def _guess(y): # -> kind
     return 'classes'
 
 
-def _is_nested(y): # lists of labels, of any length; a column of single labels is none
-    rows = y if isinstance(y, (list, tuple)) or getattr(y, 'dtype', None) == np.dtype(object) else ()
-    if not len(rows) or not all(isinstance(row, ROWS) for row in rows): return False
-    return any(isinstance(v, str) for row in rows for v in row) and any(len(row) != 1 for row in rows)
-
-
-def _are_names(y):
-    if isinstance(y, str): return True
-    return not _is_nested(y) and all(isinstance(v, str) for v in np.asarray(y, dtype=object).reshape(-1))
+def _sets(y): # array from `as_labels_array` -> (labels, members of each row's set, whether y is a matrix)
+    if y.ndim == 2 and y.dtype.kind in 'biuf':
+        if not np.isin(y, (0, 1)).all():
+            raise ValueError("y is a matrix of other numbers than 0 and 1, expected a column a label; or pass lists of "
+                             "labels")
+        return tuple(range(y.shape[1])), [tuple(np.flatnonzero(row).tolist()) for row in y], True
+    rows = [list(row) if isinstance(row, ROWS) else [row] for row in y.tolist()]
+    flat = np.empty(sum(map(len, rows)), dtype=object)
+    flat[:] = [v for row in rows for v in row]
+    labels, places = np.unique(class_labels(flat, real=True), return_inverse=True)
+    parts = np.split(places, np.cumsum(list(map(len, rows)))[:-1])
+    return tuple(labels.tolist()), [tuple(sorted(set(part.tolist()))) for part in parts], False
 
 
 def _targets(y): # -> float64 [n]
@@ -131,14 +144,3 @@ def _targets(y): # -> float64 [n]
     except ValueError as e: raise ValueError(f"y holds text that is no number ({e}), expected targets") from e
     if not np.isfinite(y).all(): raise ValueError("y holds inf, expected finite targets; drop these rows")
     return y
-
-
-def _sets(y): # -> (labels, members of each row's set, whether y is a matrix)
-    if not _is_nested(y):
-        y = np.atleast_2d(np.asarray(y))
-        check_no_missing(y)
-        return tuple(range(y.shape[1])), [tuple(np.flatnonzero(row).tolist()) for row in y], True
-    rows = [[to_python_scalar(v) for v in row] for row in y]
-    labels = tuple(sorted({v for row in rows for v in row}))
-    place = {label: i for i, label in enumerate(labels)}
-    return labels, [tuple(sorted({place[v] for v in row})) for row in rows], False

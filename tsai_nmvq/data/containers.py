@@ -64,7 +64,7 @@ def as_labels_array(
         y = y if all(isinstance(dtype, np.dtype) for dtype in dtypes) else y.astype(object)
     elif not hasattr(y, 'dtype'): y = _objects(list(y))
     y = np.asarray(y)
-    if y.dtype.kind == 'S': return np.char.decode(y, 'utf-8')
+    if y.dtype.kind == 'S': return np.char.decode(y, 'utf-8', 'replace')
     return _plain_labels(y.astype(object)) if y.dtype.kind in 'OT' else y
 
 
@@ -215,11 +215,11 @@ def _objects(values): # [n], however alike the values are
 
 def _plain_labels(y): # array of objects -> of one plain type, where all labels are texts or all are numbers
     values = [v.item() if isinstance(v, np.generic) or getattr(v, 'ndim', 1) == 0 else v for v in y.flat]
-    values = [v.decode('utf-8') if isinstance(v, bytes) else v for v in values]
+    values = [v.decode('utf-8', 'replace') if isinstance(v, bytes) else v for v in values]
     if values and y.ndim == 1 and all(map(_is_sequence, values)): # several labels a series
         rows = [as_labels_array(v) for v in values]
-        is_even = len({(row.shape, row.dtype.kind) for row in rows}) == 1
-        return np.stack(rows) if is_even else y
+        is_matrix = len({row.shape for row in rows}) == 1 and (len(rows[0]) == 1 or rows[0].dtype.kind in 'biuf')
+        return np.stack(rows) if is_matrix and len({row.dtype.kind for row in rows}) == 1 else y
     is_plain = any(all(isinstance(v, kind) for v in values) for kind in (str, Real))
     return (np.asarray(values) if is_plain else _objects(values)).reshape(y.shape)
 

@@ -4,17 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .conditions import Conditions
-from .containers import as_labels_array, as_rows
-from .labels import to_python_scalar
-from .missing import fill_gaps, padding_to_nan
+from .containers import LISTS, as_labels_array, as_rows
+from .labels import check_no_missing, to_python_scalar
+from .missing import fill_gaps, is_complete, padding_to_nan
 from .rows import Rows, chunk_indices
 from .spec import SeriesSpec
+from .splits import training_rows
 from .survey import series_tensor, survey_rows
 
-__all__ = ['SeriesData', 'read_series', 'split_rows']
+__all__ = ['SeriesData', 'read_series', 'n_series', 'longer']
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ class SeriesData:
         **kinds # y_kind and pad_value of `from_rows`
     ) -> 'SeriesData':
         "The training rows of X and y."
-        rows, y = as_rows(X), as_labels_array(y)
-        if y is not None and len(y) != len(rows):
-            raise ValueError(f"X has {len(rows)} rows and y {len(y)}; they must match")
+        n, y = n_series(X), as_labels_array(y)
+        if y is not None and len(y) != n: raise ValueError(f"X has {n} rows and y {len(y)}; they must match")
+        train = np.arange(n) if splits is None else training_rows(splits, n)
         if splits is not None and hasattr(X, 'check_splits'): X.check_splits(splits) # windows may overlap
-        train = np.arange(len(rows)) if splits is None else split_rows(_first_split(splits), len(rows))
-        return cls.from_rows(rows.subset(train), None if y is None else y[train], **kinds)
+        if y is not None: check_no_missing(y[train], train)
+        is_list = splits is not None and len(train) > 0 and isinstance(X, LISTS) # the longest of these alone counts
+        rows = as_rows([X[i] for i in train]) if is_list else as_rows(X).subset(train)
+        return cls.from_rows(rows, None if y is None else y[train], **kinds)
 
     @classmethod
     def from_dls(cls,
@@ -97,7 +101,7 @@ class SeriesData:
     ) -> Tensor: # Series [n, c_in, seq_len], float32, original units; gaps are filled
         "Read some rows."
         x = self._marked(idx)
-        return fill_gaps(x, self._means(x)) if self.spec.missing else x
+        return x if not self.spec.missing and is_complete(x) else fill_gaps(x, self._means(x))
 
     def series_and_present(self,
         idx # Row indices [n]
@@ -134,31 +138,25 @@ def read_series(
     "Series as a generator's own are."
     rows = as_rows(X)
     x = series_tensor(rows(np.arange(len(rows)) if idx is None else idx))
-    return padding_to_nan(x, spec.pad_value).cpu().numpy()
+    x = longer(padding_to_nan(x, spec.pad_value), spec)
+    spec.check(x)
+    return x.cpu().numpy()
 
 
-def split_rows(
-    split, # Rows, any sequence of whole numbers, a slice, or a boolean mask [n]
-    n:int # Series
-) -> np.ndarray: # Rows, int64
-    "The rows of one part of tsai's splits. ValueError for a mask of another length."
-    if isinstance(split, slice): return np.arange(n)[split]
-    rows = np.asarray(split)
-    if rows.dtype != bool: return rows.astype(np.int64)
-    if rows.shape != (n,):
-        raise ValueError(f"a mask of shape {rows.shape} in splits, expected one value a series [{n}]")
-    return np.flatnonzero(rows)
+def longer(
+    x:Tensor, # Series [n, c_in, L]
+    spec:SeriesSpec # Of a generator
+) -> Tensor: # [n, c_in, seq_len] where series may be shorter than its longest: missing after their end
+    "As many steps as the generator knows."
+    if x.ndim != 3 or (spec.shortest or spec.seq_len) == spec.seq_len: return x
+    return F.pad(x, (0, max(0, spec.seq_len - x.shape[-1])), value=torch.nan)
 
 
-def _first_split(splits): # of (train, valid, ...); of rows alone, themselves
-    if isinstance(splits, slice): return splits
-    first = splits[0] if len(splits) else splits
-    if isinstance(first, slice): return first
-    if not hasattr(first, '__len__'): return splits
-    if len(first) and np.ndim(first[0]):
-        raise ValueError(f"splits holds {len(splits)} folds, expected one (training rows, test rows); pass splits[0], "
-                         "and fit a generator for each fold")
-    return first
+def n_series(
+    X # Series in any container
+) -> int:
+    "How many there are."
+    return X.shape[0] if hasattr(X, 'shape') and not hasattr(X, 'columns') else len(as_rows(X))
 
 
 def _loaded_labels(dls, ds): # -> (labels, targets or sets of a split, or None; their kind)

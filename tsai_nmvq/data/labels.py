@@ -1,12 +1,14 @@
 """Class labels: plain values for files, ids by name, and numbers of series by proportion."""
 import datetime
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from numbers import Real
 
 import numpy as np
 import pandas as pd
 
-__all__ = ['to_python_scalar', 'class_labels', 'match_labels', 'largest_remainder', 'check_no_missing']
+__all__ = ['to_python_scalar', 'class_labels', 'match_labels', 'largest_remainder', 'check_no_missing',
+           'is_single']
 
 MIDNIGHT = 'T00:00:00'
 
@@ -19,12 +21,21 @@ def to_python_scalar(
     if isinstance(v, np.generic): v = v.item()
     if isinstance(v, bytes): return v.decode('utf-8', 'replace')
     if isinstance(v, (str, int, float)): return v
-    if isinstance(v, Real): return float(v)
+    if isinstance(v, (Real, Decimal)): return float(v)
+    if isinstance(v, (pd.Interval, pd.Period)): return str(v)
     raise TypeError(f"label {v!r} is of type {type(v).__name__}, expected text, a number or a date; pass its name")
 
 
+def is_single(
+    y # A label, or many
+) -> bool:
+    "Whether it is one label: text, a number, a date."
+    return isinstance(y, (str, bytes)) or not hasattr(y, '__len__') or getattr(y, 'ndim', 1) == 0
+
+
 def class_labels(
-    y # Labels [n] or [n, 1], as in the data
+    y, # Labels [n] or [n, 1], as in the data
+    real:bool=False # Whether real numbers stand for classes too
 ) -> np.ndarray: # Labels [n]: of text, or of numbers of one type
     "Labels that stand for classes. ValueError for real numbers, for a label that is missing, and for other shapes."
     y = np.asarray(y, None if hasattr(y, 'dtype') else object)           # of a list numpy would make 'nan' a text
@@ -32,19 +43,21 @@ def class_labels(
     if y.ndim != 1: raise ValueError(f"y has shape {y.shape}, expected one class label a series [n]")
     check_no_missing(y)
     if y.dtype.kind not in 'biufU': y = _of_one_kind([to_python_scalar(label) for label in y])
-    if y.dtype.kind == 'f' and not (np.isfinite(y).all() and (y == y.round()).all()):
-        raise ValueError("y holds real numbers, which look like regression targets; pass y=None to learn without "
-                         "classes and augment with NMVQAugment(gen, mode='perturb'), which keeps targets right")
+    if not real and y.dtype.kind == 'f' and not (np.isfinite(y).all() and (y == y.round()).all()):
+        raise ValueError("y holds real numbers, which look like regression targets, expected classes; round them, or "
+                         "pass them as text")
     return y
 
 
 def check_no_missing(
-    y:np.ndarray # Labels or targets [n, ...]
+    y:np.ndarray, # Labels or targets [n, ...]
+    rows:np.ndarray=None # Their row numbers, for the message [n]; 0, 1, ... by default
 ):
     "ValueError that names the first row whose label is missing."
     missing = np.flatnonzero(pd.isna(y).any(tuple(range(1, y.ndim))))
     if not len(missing): return
-    raise ValueError(f"label {missing[0]} is missing ({y[missing[0]]}), and {len(missing)} of {len(y)} are; "
+    first = missing[0] if rows is None else rows[missing[0]]
+    raise ValueError(f"label {first} is missing ({y[missing[0]]}), and {len(missing)} of {len(y)} are; "
                      "drop these rows, or give them a class")
 
 
