@@ -24,7 +24,7 @@ class FakeGenerator:
                                        redraw=self._redraw)
         self.asked, self.broken = [], False
 
-    def _sample(self, ids, generator, mapped=True):
+    def _sample(self, ids, generator, mapped=True, missing='like data'):
         if self.broken: raise RuntimeError('the generator is ill')
         x = (100. + ids + 1000 * (not mapped)).view(-1, 1, 1).repeat(1, self.spec.c_in, self.spec.seq_len)
         x[..., -1] = (sum(self.asked) + torch.arange(len(ids)))[:, None]

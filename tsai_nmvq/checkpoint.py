@@ -14,7 +14,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from .anchors import Anchors
-from .atomic import atomic_write
+from .atomic import atomic_write, check_writable
 from .data.spec import SeriesSpec
 from .mapper_selection import MapperSelection
 from .models.bands import BANDS
@@ -58,6 +58,7 @@ def write_checkpoint(
                   anchors=None if anchors is None else {name: getattr(anchors, name) for name in ANCHOR_SETTINGS})
     metadata = dict(format=FORMAT, format_version=str(FORMAT_VERSION), generator=json.dumps(header))
     path = Path(path)
+    check_writable(path)
     with atomic_write(path) as aside: # not save_file, which leaves a file that only its owner can read
         aside.write_bytes(safetensors_bytes(tensors, metadata))
     return path

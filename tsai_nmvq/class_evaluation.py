@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .evaluation import LabelledSeries, split_series
+from .evaluation import LabelledSeries, gaps_of, named_samples, split_series
 from .metrics.judges import JUDGES, RocketRidge
 from .progress import progress
 from .rng import generator_on
@@ -58,13 +58,12 @@ def class_sets(
     "What each stage makes of the training split, or in its place."
     sampler, n = gen.sampler, len(train.x)
     ids, generator = torch.as_tensor(gen.spec.to_ids(train.y), device=gen.device), generator_on(gen.device, seed)
+    def samples(n, **how): return named_samples(gen, n, seed, missing=gaps_of(train.x), **how)
     sets = {'real': train, 'reconstructed': LabelledSeries(sampler.reconstruct(train.x), train.y),
             'LF real, HF sampled': LabelledSeries(sampler.resample_hf(train.x, ids, generator), train.y),
-            'prior alone': LabelledSeries(*gen.sample(n, seed=seed, mapped=False, redraw=1.)),
-            'before mapper': LabelledSeries(*gen.sample(n, seed=seed, mapped=False))}
-    if gen.mapper is not None: sets['after mapper'] = LabelledSeries(*gen.sample(n, seed=seed))
-    sets['ten times as many'] = LabelledSeries(*gen.sample(min(TIMES * n, MAX_SAMPLES), seed=seed))
-    return sets
+            'prior alone': samples(n, mapped=False, redraw=1.), 'before mapper': samples(n, mapped=False)}
+    if gen.mapper is not None: sets['after mapper'] = samples(n)
+    return sets | {'ten times as many': samples(min(TIMES * n, MAX_SAMPLES))}
 
 
 def score_classes(

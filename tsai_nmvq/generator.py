@@ -9,8 +9,7 @@ from torch import Tensor
 
 from .anchors import Anchors
 from .checkpoint import Checkpoint, read_checkpoint, resume_checkpoint, write_checkpoint
-from .data.containers import as_array
-from .data.intake import SeriesData
+from .data.intake import SeriesData, ready_array
 from .data.spec import SeriesSpec
 from .evaluation import generator_scores, shown_sets, split_series
 from .mapper_selection import MapperSelection, select_mapper
@@ -21,7 +20,7 @@ from .models.tokenizer import VQTokenizer
 from .plots import plot_sets
 from .presets import STAGES, preset_of, stage_overrides, stage_schedule
 from .report import MapperReport, in_one_line
-from .rng import generator_on
+from .rng import check_seed, generator_on
 from .sampler import MapperUse, Sampler
 from .train.anchors import fit_anchors, starting_from
 from .train.fit import FitOptions, fit_stage
@@ -89,7 +88,8 @@ class NMVQGenerator:
     ):
         "Learn some stages again and keep those before. ValueError for other data. Returns self."
         if from_stage not in STAGES: raise ValueError(f"from_stage is {from_stage!r}, expected one of {list(STAGES)}")
-        kinds = dict(y_kind=self.spec.conditions.kind, pad_value=self.spec.pad_value) if self._stages else {}
+        kinds = dict(y_kind=y is not None and self.spec.conditions.kind or None,
+                     pad_value=self.spec.pad_value) if self._stages else {}
         data, fit_options = SeriesData.from_any(X, y, splits, **kinds), FitOptions(**options)
         if self._stages and self.spec != data.spec:
             raise ValueError("these are other series than the generator was fitted on; make a new one and call fit")
@@ -169,7 +169,7 @@ class NMVQGenerator:
     ) -> tuple: # (X [n, c_in, seq_len] float32 in original units, y as in the data or None)
         "Synthetic series and their labels, or targets."
         self._check_fitted('prior')
-        generator, sampler = generator_on(self.device, seed), self.sampler
+        generator, sampler = generator_on(self.device, check_seed(seed)), self.sampler
         ids = sampler.class_ids(n, y, generator)
         x, rows = sampler.sample_rows(ids, generator, mapped, **sampling)
         return sampler.finished(x, rows, missing).cpu().numpy(), sampler.labels(ids, rows)
@@ -219,7 +219,7 @@ class NMVQGenerator:
 
     def _taken(self, stage, xb): # -> array or tensor [n, c_in, seq_len]
         self._check_fitted(stage)
-        if not isinstance(xb, Tensor): xb = as_array(xb)
+        if not isinstance(xb, Tensor): xb = ready_array(xb, self.spec)
         self.spec.check(xb)
         return xb
 

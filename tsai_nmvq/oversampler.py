@@ -1,5 +1,6 @@
 """`NMVQOverSampler`: imbalanced-learn's interface, for series."""
 import warnings
+from os import PathLike
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn_compat.utils.validation import validate_data
 
 from .augment.rows import MAGNITUDES, MODES, VARIATIONS
+from .augment.source import given_generator
+from .evaluation import gaps_of
 from .generator import NMVQGenerator
 from .models.tokenizer import MIN_SEQ_LEN
 from .rng import generator_on
@@ -26,11 +29,11 @@ class NMVQOverSampler(BaseOverSampler):
 
     `X_res, y_res = NMVQOverSampler().fit_resample(X, y)`, as with imbalanced-learn's SMOTE, and in its Pipeline.
     Where nothing can be learnt it says so and does what SMOTE would, or repeats rows of a class of one series."""
-    _parameter_constraints = {**BaseOverSampler._parameter_constraints, 'gen': [NMVQGenerator, None], 'mode': [str],
-                              'random_state': ['random_state']}
+    _parameter_constraints = {**BaseOverSampler._parameter_constraints, 'gen': [NMVQGenerator, str, PathLike, None],
+                              'mode': [str], 'random_state': ['random_state']}
 
     def __init__(self,
-        gen=None, # `NMVQGenerator` of these series; one is learnt from X and y without it
+        gen=None, # `NMVQGenerator` of these series, or the path of its file; one is learnt from X and y without it
         *,
         sampling_strategy='auto', # Which classes, and how far: as in imbalanced-learn
         mode='warp', # 'warp', 'redraw', 'perturb' or 'generate', as in `NMVQAugment`
@@ -42,7 +45,7 @@ class NMVQOverSampler(BaseOverSampler):
     def _check_X_y(self, X, y):
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         if np.ndim(X) == 3:
-            X = check_array(X, allow_nd=True, estimator=self)
+            X = check_array(X, allow_nd=True, estimator=self, ensure_all_finite='allow-nan') # generators know gaps
             if len(X) != len(y): raise ValueError(f"X has {len(X)} series and y has {len(y)} labels; pass one each")
         else: X, y = validate_data(self, X=X, y=y, reset=True, accept_sparse=['csr', 'csc'])
         return X, y, binarize_y
@@ -54,7 +57,8 @@ class NMVQOverSampler(BaseOverSampler):
             return self._by_smote(X, y)
         x = X if X.ndim == 3 else X[:, None]
         seed = check_random_state(self.random_state).randint(2 ** 31 - 1)
-        self.gen_ = self.gen or NMVQGenerator().fit(x, y, seed=seed)
+        self.gen_ = given_generator(self.gen) or NMVQGenerator().fit(x, y, seed=seed, y_kind='classes')
+        self._check_generator(x)
         rng, made, labels = np.random.default_rng(seed), [X], [y]
         for name, n in self.sampling_strategy_.items():
             if not n: continue
@@ -62,6 +66,13 @@ class NMVQOverSampler(BaseOverSampler):
             made.append(self._made(base, name, int(rng.integers(2 ** 31 - 1))).reshape(n, *X.shape[1:]).astype(X.dtype))
             labels.append(np.full(n, name, y.dtype))
         return np.concatenate(made), np.concatenate(labels)
+
+    def _check_generator(self, x):
+        spec = self.gen_.spec
+        spec.check(x)
+        if self.mode == 'generate' and spec.conditions.kind != 'classes':
+            raise ValueError(f"the generator was fitted with {spec.conditions.kind}, and its samples have no class; "
+                             "fit it on X and y, or use another mode")
 
     def _why_nothing_is_learnt(self, x): # -> '' where it can be
         if issparse(x): return "X is a sparse matrix, which series are not"
@@ -71,7 +82,7 @@ class NMVQOverSampler(BaseOverSampler):
         return ''
 
     def _made(self, base, name, seed): # base [n, c_in, seq_len], all of one class -> as many synthetic series
-        if self.mode == 'generate': return self.gen_.sample(len(base), y=name, seed=seed)[0]
+        if self.mode == 'generate': return self.gen_.sample(len(base), y=name, seed=seed, missing=gaps_of(base))[0]
         sampler = self.gen_.sampler
         ids = torch.as_tensor(self.gen_.spec.to_ids(np.full(len(base), name)))
         base, rng = base.astype(np.float32), generator_on(sampler.device, seed)

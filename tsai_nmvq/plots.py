@@ -75,7 +75,7 @@ def plot_sets(
     "Sets of series side by side, and all of them as points in the plane of their features."
     if axs is None: axs = plt.subplots(1, 4, figsize=(17, 3.2), layout='constrained')[1]
     first = _array(next(iter(sets.values())))[:n, channel]
-    low, high = first.min(), first.max()
+    low, high = np.nanmin(first), np.nanmax(first)
     ylim = low - 0.2 * (high - low), high + 0.2 * (high - low)
     for ax, (name, x) in zip(axs, sets.items()):
         plot_series(x[:n], None if y is None else y[:n], channel, ax, title=name, ylim=ylim)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ['isolated_rng', 'generator_on']
+__all__ = ['isolated_rng', 'check_seed', 'generator_on']
 
 GLOBAL_STATE = threading.RLock() # there is one: a block waits for that of another thread
 
@@ -32,12 +32,22 @@ def isolated_rng(
             random.setstate(python_state)
 
 
+def check_seed(
+    seed # What the caller passed
+) -> int|None: # The same as a plain number
+    "ValueError unless it is a whole number that numpy and torch take, or None."
+    if seed is None: return None
+    if isinstance(seed, bool) or not hasattr(seed, '__index__') or not 0 <= int(seed) < 2 ** 32:
+        raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2 ** 32 - 1, or None")
+    return int(seed)
+
+
 def generator_on(
     device, # Where it draws
     seed:int|None=None # The same seed gives the same draws; None takes one from the operating system
 ) -> torch.Generator:
     "A source of randomness of its own."
-    generator = torch.Generator(device)
+    generator, seed = torch.Generator(device), None if seed is None else int(seed)
     if seed is None: generator.seed()
     else: generator.manual_seed(seed)
     return generator

@@ -13,6 +13,7 @@ from .data.labels import is_single, largest_remainder
 from .data.missing import Gaps, fill_gaps, hold_last, lengths_of, with_gaps
 from .data.spec import SeriesSpec
 from .data.values import ValueGrid
+from .models.layers import positive_int
 from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.quantizer import code_spacing
@@ -81,8 +82,7 @@ class Sampler:
         generator:torch.Generator # Source of randomness on the device
     ) -> Tensor: # Class ids [n] on the device; the null class where there are no classes
         "Class ids by name. ValueError for unknown labels or a wrong number of them."
-        if n != int(n) or n < 0: raise ValueError(f"n is {n}, expected a whole number of 0 or more")
-        n = int(n)
+        n = positive_int(n, 'n', 'sample', least=0)
         if not self.spec.vocab:
             if y is not None: raise ValueError("this generator was fitted without labels: leave y out")
             return torch.full((n,), _learnt(self.prior).null_class, device=self.device)
@@ -96,10 +96,12 @@ class Sampler:
         return torch.as_tensor(ids, device=self.device)
 
     def matched_ids(self,
-        y:Tensor, # Class ids of another vocab, or of this one [n]
+        y:Tensor, # Class ids of another vocab, or of this one [n]; targets or a matrix where the generator has these
         vocab=None # Names of these ids; they are this generator's own by default
     ) -> Tensor: # Class ids [n] on the device
         "Class ids of other ids, by name. ValueError for classes that there are not."
+        if self.spec.conditions.kind != 'classes':                       # targets, or sets of labels by number
+            return torch.as_tensor(self.spec.to_ids(y.cpu().numpy()), device=self.device)
         if vocab is not None:
             return torch.as_tensor(self.spec.to_ids([vocab[i] for i in y.tolist()]), device=self.device)
         ids, n_classes = torch.as_tensor(y).long(), self.spec.n_classes

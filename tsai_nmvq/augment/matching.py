@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 from ..data.labels import match_labels
+from ..data.missing import padding_to_nan
 from ..data.spec import SeriesSpec
 from .classes import ClassMap
 from .portable import Portable
 
-__all__ = ['ConditionMap', 'TargetMap', 'SetMap', 'match_loader']
+__all__ = ['ConditionMap', 'TargetMap', 'SetMap', 'have_gaps', 'match_loader']
+
+LOOKED_AT = 256 # series
 
 
 class ConditionMap(Protocol):
@@ -71,6 +74,15 @@ class SetMap(Portable):
     def same_as(self, other): return isinstance(other, SetMap) and torch.equal(self.sets.cpu(), other.sets.cpu())
 
 
+def have_gaps(
+    dl, # tsai's loader
+    spec:SeriesSpec # Of the generator
+) -> bool:
+    "Whether some of the loader's first series have missing values."
+    x = dl.dataset[list(range(min(LOOKED_AT, len(dl.dataset))))][0]
+    return not padding_to_nan(x.as_subclass(Tensor).float(), spec.pad_value).isfinite().all()
+
+
 def match_loader(
     dl, # tsai's loader
     spec:SeriesSpec, # Of the generator
@@ -87,11 +99,11 @@ def match_loader(
                          "pass tfms=[None, TSClassification()]")
     if labelled and not has_classes and kind == 'targets': return TargetMap(torch.tensor(spec.conditions.edges))
     if is_set and kind == 'labels': return SetMap.match(dl.vocab, spec)
-    if has_classes and not is_set and (kind == 'classes' or samples):
+    if has_classes and not is_set and (kind == 'classes' or not samples):
         if samples and not spec.vocab:
             raise ValueError("this generator was fitted without labels, its series have no class; use another mode, "
                              "or fit it with y")
-        return ClassMap.match(dl.vocab, spec.vocab, unknown if samples else 'skip')
+        return ClassMap.match(dl.vocab, spec.vocab if kind == 'classes' else (), unknown if samples else 'skip')
     if labelled and samples:
         came = 'several labels a row' if is_set else 'classes' if has_classes else 'targets'
         raise ValueError(f"these loaders have {came}, and the generator was fitted with "

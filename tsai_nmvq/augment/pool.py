@@ -25,9 +25,11 @@ class SeriesPool:
         reuse:int, # Draws of a series, on average, before it is replaced
         mapped:bool, # Whether series go through the mapper
         generator:torch.Generator, # Source of randomness on the generator's device
-        like:Tensor # A batch: the pool takes its device and type
+        like:Tensor, # A batch: the pool takes its device and type
+        missing:str='like data' # Of data with gaps: 'like data' or 'complete', see `Sampler.finished`
     ):
-        self.gen, self.reuse, self.mapped, self.generator = gen, reuse, mapped, generator
+        self.gen, self.reuse, self.generator = gen, reuse, generator
+        self.mapped, self.missing = mapped, missing
         share = np.sqrt(gen.spec.counts if gen.spec.vocab else [1.]) # between training proportions and equal parts
         per_class = np.maximum(MIN_PER_CLASS, np.round(share / share.sum() * size)).astype(int)
         self.ids = torch.as_tensor(np.repeat(np.arange(len(per_class)), per_class), device=generator.device)
@@ -61,5 +63,5 @@ class SeriesPool:
 
     def _sample(self, ids, like):
         if not self.gen.spec.vocab: ids = torch.full_like(ids, self.gen.prior.null_class)
-        x, targets = self.gen.sampler.sample_with_targets(ids, self.generator, self.mapped)
+        x, targets = self.gen.sampler.sample_with_targets(ids, self.generator, self.mapped, self.missing)
         return x.to(like.device, like.dtype), None if targets is None else targets.to(like.device)

@@ -21,7 +21,7 @@ from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .callers import is_mixed, is_training_step
 from .classes import ClassMap, are_ids, balancing_weights, class_shares
-from .matching import ConditionMap, match_loader
+from .matching import ConditionMap, have_gaps, match_loader
 from .pool import SeriesPool, pool_size
 from .portable import ByName, Portable
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows
@@ -43,6 +43,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     instead = ItemTransform                                              # does nothing
     _classes:ConditionMap|None          # The loader's classes and the generator's
     _shares:np.ndarray|None             # Of the loader's classes in training; None where there is no one class a row
+    _have_gaps:bool|None                # Whether the loader's series have gaps: samples have some only where these do
     _pool:SeriesPool|None               # Series kept ready
     _bank:RowBank|None                  # Real rows by class, where classes are drawn
     _draws:torch.Generator|None         # Source of randomness on the batch's device
@@ -79,7 +80,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         self.magnitude = MAGNITUDES.get(mode, 1.) if magnitude is None else magnitude
         self.balance, self.append, self.mapped = balance, append, mapped
         self.pool_size, self.reuse, self.unknown, self.seed = pool_size, reuse, unknown, seed
-        self._paused, self._classes, self._shares = False, None, None
+        self._paused, self._classes, self._shares, self._have_gaps = False, None, None, None
         for name in TRANSIENT: setattr(self, name, None)
 
     # Set up
@@ -93,6 +94,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
             raise ValueError("NMVQAugment matches its generator's classes with the loaders', which add_tfms does not "
                              "tell; pass it in batch_tfms when the loaders are made")
         if self.gen is None or dl is None or len(dl.dataset) == 0: return
+        if self.mode == 'generate' and self.gen.spec.missing: self._have_gaps = have_gaps(dl, self.gen.spec)
         classes = match_loader(dl, self.gen.spec, self.mode == 'generate', self.balance, self.unknown)
         if self._classes is not None and classes is not None and not self._classes.same_as(classes):
             raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
@@ -116,7 +118,8 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         like = torch.empty(0, device=self.gen.device) if like is None else like
         generator = generator_on(self.gen.device, self._seed + 1)
         size = self.pool_size or pool_size(self.gen.spec.n_series)
-        self._pool = SeriesPool(self.gen, size, self.reuse, self.mapped, generator, like)
+        missing = 'like data' if self._have_gaps or self._have_gaps is None else 'complete'
+        self._pool = SeriesPool(self.gen, size, self.reuse, self.mapped, generator, like, missing)
         return self
 
     @property

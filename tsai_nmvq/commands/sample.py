@@ -28,6 +28,7 @@ def sample(
     check_writable(file)
     gen = NMVQGenerator.load(generator)
     X, labels = gen.sample(n, y, seed, mapped=not no_mapper, missing=missing, redraw=redraw)
+    if labels is not None and labels.dtype == object: labels = gen.spec.to_labels(gen.spec.to_ids(labels)) # lists
     with atomic_write(file) as aside, open(aside, 'wb') as f:
         if file.suffix == '.npy': np.save(f, X, allow_pickle=False)
         else: np.savez(f, X=X, **({} if labels is None else {'y': labels}))

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..models.tokenizer import MIN_SEQ_LEN
 from .rows import Rows
 
-__all__ = ['as_rows', 'as_array', 'as_labels_array', 'series_from_frame']
+__all__ = ['as_rows', 'as_array', 'plain_numbers', 'as_labels_array', 'series_from_frame']
 
 LISTS = list, tuple, L
 NUMBERS = Real, np.bool_, Decimal, type(None), type(pd.NA) # None and NA become NaN
@@ -45,6 +45,18 @@ def as_array(
     "All series at once."
     X = _collection(X)
     return _to_floats(X if isinstance(X, (np.ndarray, Tensor)) else _take(X, np.arange(X.shape[0])))
+
+
+def plain_numbers(
+    x, # One array, tensor, column or store, of any shape
+    name:str # What it is, for messages
+) -> np.ndarray: # Real numbers, NaN where masked or missing; x itself where it holds such numbers
+    "An array of numbers. TypeError for complex numbers, text and other objects."
+    kind = _check_dtype(x, name)
+    if isinstance(x, Tensor): x = _tensor_array(x)
+    if isinstance(x, np.ma.MaskedArray): return _to_floats(x)
+    x = np.asarray(x)
+    return _from_objects(x, name) if kind == 'O' else x.astype(np.float32) if kind == 'b' else x
 
 
 def as_labels_array(

@@ -4,6 +4,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from .containers import plain_numbers
 from .recording import from_recording
 from .survey import check_no_inf, series_tensor
 
@@ -83,15 +84,16 @@ def joined_parts(
 
 
 def _part(data, X_name, X, y_name, y): # -> (series float32 [n, c_in, seq_len], labels [n] or None), checked
-    if X.dtype.kind not in 'fiu': raise TypeError(f"{X_name} in {data} has type {X.dtype}, expected numbers")
+    if X.dtype.kind not in 'fiub': raise TypeError(f"{X_name} in {data} has type {X.dtype}, expected numbers")
+    X = plain_numbers(X, f'{X_name} in {data}').astype(np.float32, copy=False)
     if X.ndim > 1: check_no_inf(series_tensor(X), f'{X_name} in {data}')
     if y is not None:
         if y.ndim == 2 and y.shape[1] == 1: y = y[:, 0]
-        if y.shape != X.shape[:1]:
+        if y.shape[:1] != X.shape[:1] or y.ndim > 2:
             raise ValueError(f"{X_name} in {data} has shape {X.shape} and {y_name} {y.shape}, "
-                             "expected one label a series")
+                             "expected one label a series, or a row of labels")
         if y.dtype.kind == 'S': y = y.astype(str)
-    return (X[:, None] if X.ndim == 2 else X).astype(np.float32, copy=False), y
+    return (X[:, None] if X.ndim == 2 else X), y
 
 
 def _load(file, kind, **kwargs): # kind: np.ndarray for an .npy, dict for an .npz

@@ -1,6 +1,8 @@
 """Series as users have them, checked and read a bounded number at a time."""
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -8,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .conditions import Conditions
-from .containers import LISTS, as_labels_array, as_rows
+from .containers import LISTS, as_array, as_labels_array, as_rows
 from .labels import check_no_missing, to_python_scalar
 from .missing import fill_gaps, is_complete, padding_to_nan
 from .rows import Rows, chunk_indices
@@ -37,6 +39,9 @@ class SeriesData:
         learnt:bool=True # Whether something is to be learnt from them: then they must vary
     ) -> 'SeriesData':
         "Read the rows once, check them, and learn their spec."
+        pad_value = _pad_value(pad_value)
+        if y is None and y_kind is not None:
+            raise ValueError(f"y_kind is {y_kind!r}, and there is no y; pass both or none")
         if len(rows) == 0: raise ValueError(f"{name} is empty; pass splits in which it has rows")
         if len(rows) == 1: raise ValueError(f"{name} has one series; at least two are needed to learn from")
         conditions, ids = (Conditions(), None) if y is None else Conditions.learn(y, y_kind)
@@ -93,6 +98,15 @@ class SeriesData:
         y, kind = _loaded_labels(dls, ds)
         how = dict(y_kind=kind, learnt=split == 0) | {name: value for name, value in kinds.items() if value is not None}
         return cls.from_rows(Rows(lambda idx: ds[idx][0], len(ds)), y, name, **how)
+
+    def watched(self,
+        dls # The DataLoaders that these are the training split of
+    ) -> 'SeriesData': # With the spec of the training split; nothing is read or checked
+        "Their validation split, whose classes are those of the training split; -1 where it has others."
+        ds = dls[1].dataset
+        y, kind = _loaded_labels(dls, ds)
+        ids = None if y is None or kind is None or not self.spec.vocab else self.spec.conditions.ids(y)
+        return SeriesData(Rows(lambda idx: ds[idx][0], len(ds)), ids, self.spec)
 
     def __len__(self): return len(self.rows)
 
@@ -152,6 +166,16 @@ def longer(
     return F.pad(x, (0, max(0, spec.seq_len - x.shape[-1])), value=torch.nan)
 
 
+def ready_array(
+    X, # Series in any container but a tensor
+    spec:SeriesSpec # Of a generator
+) -> np.ndarray: # [n, c_in, seq_len] of floating point, as torch takes it; shorter series of a list are padded
+    "All series at once."
+    x = as_array(X) if not isinstance(X, np.ndarray) or X.dtype.kind != 'f' or not X.dtype.isnative else X
+    if isinstance(X, LISTS): x = longer(torch.as_tensor(x), spec).numpy()
+    return x if x.flags.writeable and min(x.strides, default=0) >= 0 else x.copy()
+
+
 def n_series(
     X # Series in any container
 ) -> int:
@@ -159,11 +183,22 @@ def n_series(
     return X.shape[0] if hasattr(X, 'shape') and not hasattr(X, 'columns') else len(as_rows(X))
 
 
+def _pad_value(value): # -> float, None for NaN
+    if value is None: return None
+    if isinstance(value, bool) or not isinstance(value, (Real, np.number)) or np.isinf(float(value)):
+        raise TypeError(f"pad_value is {value!r}, expected the number that stands after the end of series")
+    return None if np.isnan(float(value)) else float(value)
+
+
 def _loaded_labels(dls, ds): # -> (labels, targets or sets of a split, or None; their kind)
     if len(ds[[0]]) < 2: return None, None
     y = np.concatenate([np.asarray(ds[idx][1]) for idx in chunk_indices(len(ds))])
     vocab = getattr(dls, 'vocab', None) if getattr(dls, 'cat', False) else None
-    if vocab is None: return (y, 'targets') if y.size == len(ds) else (None, None) # of several targets no bins are made
+    if vocab is None and y.size == len(ds): return y.reshape(-1), 'targets'
+    if vocab is None:
+        warnings.warn(f"the loaders have targets of shape {y.shape[1:]} a series, which are no condition: series are "
+                      "learnt without them", stacklevel=5)
+        return None, None
     names = np.asarray([to_python_scalar(v) for v in vocab], dtype=object)
     if y.ndim == 1 or y.shape[1:] == (1,): return names[y.reshape(-1).astype(np.int64)], 'classes'
     sets = np.empty(len(ds), dtype=object)

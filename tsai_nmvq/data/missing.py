@@ -43,7 +43,7 @@ def padding_to_nan(
 ) -> Tensor: # The same, with NaN there
     "Ends that are padded are missing."
     if pad_value is None: return x
-    padded = (x == pad_value).all(1).flip(-1).long().cummin(-1).values.flip(-1).bool()
+    padded = ((x == pad_value) | x.isnan()).all(1).flip(-1).long().cummin(-1).values.flip(-1).bool()
     return torch.where(padded[:, None], torch.nan, x)
 
 

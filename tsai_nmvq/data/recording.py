@@ -4,12 +4,11 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from torch import Tensor
 
 from ..models.tokenizer import MIN_SEQ_LEN
-from .labels import class_labels
+from .containers import as_labels_array, plain_numbers
+from .labels import class_labels, is_single
 
 __all__ = ['Windows', 'from_recording']
 
@@ -154,13 +153,11 @@ def from_recording(
 
 
 def _as_recording(x, name, window): # -> array [c_in, n_steps], checked; neither copied nor read where it is an array
-    if isinstance(x, Tensor): x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
-    if hasattr(x, 'columns'): x = x.to_numpy().T
+    if hasattr(x, 'columns'): x = x.to_numpy(object if any(map(_is_nullable, x.dtypes)) else None).T
     if not hasattr(x, 'shape'):
         raise TypeError(f"{name} is a {type(x).__name__}, expected a recording: array, tensor or DataFrame, "
                         "or a list of these")
-    x = np.asarray(x)
-    if x.dtype.kind not in 'fiu': raise TypeError(f"{name} has type {x.dtype}, expected numbers; convert it first")
+    x = plain_numbers(x, name)
     if x.ndim not in (1, 2) or len(x) == 0:
         way_out = ("[n, c_in, seq_len] is a set of series already: pass it on as it is, or list(x) if each one is a "
                    "recording" if x.ndim == 3 else "pass one array a recording")
@@ -174,6 +171,9 @@ def _as_recording(x, name, window): # -> array [c_in, n_steps], checked; neither
         raise ValueError(f"{name} has {n_steps} steps, expected at least the window of {window}; "
                          "take a shorter window or leave it out")
     return x
+
+
+def _is_nullable(dtype): return not isinstance(dtype, np.dtype)
 
 
 def _labelled(windows, y, how, pure): # the same with labels, without windows of several labels where pure
@@ -192,7 +192,7 @@ def _labelled(windows, y, how, pure): # the same with labels, without windows of
 
 
 def _step_labels(y, n_steps): # -> [n_steps]
-    y = np.asarray(y)
+    y = np.asarray(y, dtype=object) if is_single(y) else as_labels_array(y)
     if y.ndim and y.shape not in ((n_steps,), (n_steps, 1)):
         raise ValueError(f"y has shape {y.shape} for a recording of {n_steps} steps, expected one label a step "
                          f"[{n_steps}], or one for the whole recording")

@@ -104,7 +104,7 @@ class _Survey:
 
 def _check_resolved(x, mean, deviation): # x: some series, float64 [n, c_in, seq_len], or None
     if x is None: return
-    own = x.std((0, 2), correction=0).nan_to_num()
+    own = (x - x.nanmean((0, 2), keepdim=True)).square().nanmean((0, 2)).sqrt().nan_to_num()
     lost = (own > ROUNDING * mean.abs()) & (torch.maximum(own, deviation) < RESOLVED * mean.abs())
     if not lost.any(): return
     i = int(lost.nonzero()[0])

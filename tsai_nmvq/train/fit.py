@@ -5,7 +5,7 @@ from typing import Any
 from ..atomic import check_writable
 from ..data.intake import SeriesData
 from ..presets import check_epochs
-from ..rng import isolated_rng
+from ..rng import check_seed, isolated_rng
 from .stage import StageLearner
 
 __all__ = ['FitOptions', 'fit_stage']
@@ -22,6 +22,7 @@ class FitOptions:
 
     def __post_init__(self):
         check_epochs(self.epochs)
+        check_seed(self.seed)
         if self.checkpoint is not None: check_writable(self.checkpoint)
 
 

@@ -48,10 +48,8 @@ def class_ids(
 ) -> Tensor: # Class ids [n], int64; the null class where there are no labels
     "Class ids by name."
     if data.y is None or not spec.vocab: return torch.full((len(data),), null_class)
-    if spec.conditions.kind == 'classes': return torch.as_tensor(spec.to_ids(data.spec.to_labels(data.y)))
-    own = data.spec.conditions.values(data.y) if data.targets is None else data.targets
-    ids = torch.as_tensor(spec.conditions.ids(own))
-    return torch.where(ids < 0, null_class, ids)                         # a set of labels that only is to be watched
+    ids = torch.as_tensor(data.y if data.spec == spec else spec.to_ids(data.spec.to_labels(data.y)))
+    return torch.where(ids < 0, null_class, ids)                         # a class that is only watched
 
 
 def device_of(

@@ -152,5 +152,5 @@ def stage_data(
 ) -> tuple: # (training `SeriesData`, that of the validation split or None, device or None)
     "What a stage learns from."
     if isinstance(dls, SeriesData): return dls, None, None
-    n_valid = len(dls.valid.dataset) if len(dls.loaders) > 1 else 0
-    return SeriesData.from_dls(dls), SeriesData.from_dls(dls, split=1) if n_valid > 1 else None, dls.device
+    n_valid, data = len(dls.valid.dataset) if len(dls.loaders) > 1 else 0, SeriesData.from_dls(dls)
+    return data, data.watched(dls) if n_valid > 1 else None, dls.device

@@ -1,0 +1,307 @@
+"""What users did to the intake, and what they get: a right result, or a sentence before anything is learnt."""
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from stages import TINY, assert_same_generator, fit, quick_classifiers, train_shortly
+from tsai.basics import (
+    TSClassification,
+    TSRegression,
+    TSStandardize,
+    get_ts_dls,
+)
+
+from tsai_nmvq.augment.transform import NMVQAugment
+from tsai_nmvq.class_evaluation import class_scores
+from tsai_nmvq.commands.fit import fit as fit_command
+from tsai_nmvq.commands.sample import sample as sample_command
+from tsai_nmvq.data.recording import from_recording
+from tsai_nmvq.generator import NMVQGenerator
+from tsai_nmvq.oversampler import NMVQOverSampler
+from tsai_nmvq.train.prior import PriorLearner
+from tsai_nmvq.train.tokenizer import TokenizerLearner
+
+NAN = float('nan')
+
+
+@pytest.fixture(scope='module')
+def gaps(data): return np.where(np.random.default_rng(0).random(data[0].shape) < 0.2, NAN, data[0]).astype(np.float32)
+
+
+@pytest.fixture(scope='module')
+def uneven(data):
+    ends = 20 + np.arange(80) % 31
+    return np.where(np.arange(50) < ends[:, None, None], data[0], NAN).astype(np.float32)
+
+
+@pytest.fixture(scope='module')
+def gappy_gen(data, gaps): return fit(gaps, *data[1:])
+
+
+@pytest.fixture(scope='module')
+def uneven_gen(data, uneven): return fit(uneven, *data[1:])
+
+
+@pytest.fixture(scope='module')
+def target_gen(data): return fit(data[0], data[0][:, 0].max(-1), data[2])
+
+
+def loaders(X, y, splits, *batch_tfms, tfm=TSClassification, bs=16):
+    return get_ts_dls(X, y, splits=splits, tfms=[None, tfm()], bs=bs, batch_tfms=list(batch_tfms))
+
+
+# Gaps where there are some, and none where there are none
+
+def test_samples_of_gappy_data_are_complete_in_complete_batches(data, gaps, gappy_gen):
+    X, y, splits = data
+    augment = NMVQAugment(gappy_gen, mode='generate', seed=0)
+    assert loaders(X, y, splits, augment, TSStandardize(by_sample=True)).train.one_batch()[0].isfinite().all()
+    augment = NMVQAugment(gappy_gen, mode='generate', seed=0)
+    assert loaders(gaps, y, splits, augment).train.one_batch()[0][16:].isnan().any()
+
+
+def test_oversampled_rows_have_gaps_where_the_data_have(data, gaps, gappy_gen):
+    X, y = data[0][:50], np.asarray(['a'] * 40 + ['b'] * 10)
+    gen = fit(gaps[:50], y)
+    for mode in ('generate', 'warp'):
+        assert np.isfinite(NMVQOverSampler(gen, mode=mode, random_state=0).fit_resample(X, y)[0]).all()
+        assert np.isnan(NMVQOverSampler(gen, mode=mode, random_state=0).fit_resample(gaps[:50], y)[0][50:]).any()
+
+
+def test_a_pad_value_is_no_value_to_scores(data, uneven, uneven_gen, monkeypatch):
+    quick_classifiers(monkeypatch)
+    padded = np.nan_to_num(uneven, nan=-9.)
+    gen = fit(padded, *data[1:], pad_value=-9.)
+    how = dict(n_draws=1, with_tstr=False)
+    pd.testing.assert_frame_equal(gen.evaluate(padded, *data[1:], **how), uneven_gen.evaluate(uneven, *data[1:], **how))
+    both = (gen, padded), (uneven_gen, uneven)
+    scores = [class_scores(g, x, *data[1:], judges=('ridge',), seeds=(0,)).table for g, x in both]
+    pd.testing.assert_frame_equal(*scores)
+
+
+@pytest.mark.parametrize('value', [np.float32(-9), np.int64(-9), -9])
+def test_pad_values_of_any_type_go_into_files(data, uneven, value, tmp_path):
+    gen = fit(np.nan_to_num(uneven, nan=-9.), *data[1:], pad_value=value, checkpoint=tmp_path/'padded.nmvq')
+    assert NMVQGenerator.load(tmp_path/'padded.nmvq').spec == gen.spec and gen.spec.pad_value == -9.
+
+
+def test_a_pad_value_of_nan_is_none(data, uneven, uneven_gen, tmp_path):
+    for _ in range(2): gen = fit(uneven, *data[1:], pad_value=NAN, checkpoint=tmp_path/'nan.nmvq')
+    assert_same_generator(gen, uneven_gen)
+
+
+@pytest.mark.parametrize('value', ['0', [0.], True, np.inf])
+def test_other_pad_values_are_refused(data, value):
+    with pytest.raises(TypeError, match='pad_value is .*, expected the number'): fit(*data, pad_value=value)
+
+
+@pytest.mark.parametrize('func', ['perturb', 'map'])
+def test_shorter_series_are_padded_where_lengths_differ(data, uneven_gen, func):
+    made = getattr(uneven_gen, func)([x[:, :30] for x in data[0][:4]])
+    assert made.shape == (4, 1, 50) and np.isnan(made[:, :, 30:]).all() and np.isfinite(made[:, :, :30]).all()
+
+
+def test_the_longest_test_series_is_not_learnt(data):
+    X, y, splits = data
+    rows = [x[:, :30] for x in X[:50]] + list(X[50:])
+    gen = fit(rows, y, splits)
+    assert (gen.spec.seq_len, gen.spec.missing) == (30, 0)
+    with pytest.raises(ValueError, match=r'this generator was fitted on \[n, 1, 30\]'): gen.evaluate(rows, y, splits)
+
+
+def test_gaps_are_shown(data, gaps, gappy_gen):
+    axs = gappy_gen.show(gaps, *data[1:])
+    assert all(np.isfinite(ax.get_ylim()).all() for ax in axs)
+    plt.close('all')
+
+
+def test_a_gap_does_not_hide_what_float32_cannot_tell_apart(data):
+    wave = data[0][:20].astype(np.float64)
+    X = np.concatenate([1e9 + 0.1 * wave, wave], 1)
+    X[0, 0, 3] = NAN
+    with pytest.raises(ValueError, match='channel 0 varies by .* which float32 does not tell apart'): fit(X)
+
+
+# y
+
+def test_balance_needs_the_loaders_classes_alone(data, target_gen):
+    X, _, splits = data
+    y = np.where(np.arange(80) % 10 == 0, 'rare', 'often')
+    shares = []
+    for seed in range(12):
+        dls = loaders(X, y, splits, NMVQAugment(target_gen, balance=True, seed=seed), bs=48)
+        for _ in range(3): _, yb = dls.train.one_batch()                 # the bank fills
+        shares.append((yb == 1).float().mean())
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
+    y = np.asarray(['a', 'b', 'c', 'd'])[np.arange(80) % 4]
+    assert len(loaders(X, y, splits, NMVQAugment(target_gen, balance=True)).train.one_batch()[0]) == 32
+
+
+def test_sets_of_labels_with_one_name_stay_apart(data):
+    X, _, splits = data
+    gen = fit(X, [['a', 'b'], ['a + b'], ['b'], []] * 20, splits)
+    assert len(set(gen.spec.vocab)) == 4 and gen.anchors.counts[:-1].tolist() == list(gen.spec.counts)
+    asked = [['b', 'a'], ['a + b'], ['b']]
+    assert [sorted(v) for v in gen.sample(3, y=asked, seed=0)[1]] == [sorted(v) for v in asked]
+
+
+@pytest.mark.parametrize('y, vocab', [
+    ([['a', 'x'], ['b', 'y'], ['a', 'y'], ['b', 'x']] * 20, ('a + x', 'a + y', 'b + x', 'b + y')),
+    ([['a'], ['b']] * 40, ('a', 'b')), ([[1, 2], [3], [1], []] * 20, ('none', '1', '1 + 2', '3')),
+    (['a', 'b'] * 40, ('a', 'b')), ([1, 0] * 40, ('0', '1'))])
+def test_labels_told_to_be_sets_are(data, y, vocab):
+    gen = fit(data[0], y, data[2], y_kind='labels')
+    assert gen.spec.vocab == vocab and sum(gen.spec.counts) == 50 and min(gen.spec.counts) > 0
+
+
+def test_a_matrix_of_other_numbers_is_refused(data):
+    with pytest.raises(ValueError, match='matrix of other numbers than 0 and 1'):
+        fit(data[0], np.random.rand(80, 3), data[2], y_kind='labels')
+
+
+@pytest.mark.parametrize('ask', [('one', 'high'), {'one', 'high'}, 'high + one', 'one + high'])
+def test_one_set_can_be_asked_for_in_any_form(data, ask):
+    X, y, splits = data
+    gen = fit(X, [['one', 'high'] if v == '1' else ['one'] for v in y], splits)
+    assert all(sorted(v) == ['high', 'one'] for v in gen.sample(3, y=ask, seed=0)[1])
+
+
+@pytest.mark.parametrize('ask, what', [([1, 1, 0], 'y has 3 columns, expected one for each of the 2'),
+                                       ([2, 0], 'other numbers than 0 and 1'), ([0.5, 0], 'other numbers')])
+def test_rows_of_a_matrix_are_checked(data, ask, what):
+    X, y, splits = data
+    gen = fit(X, np.stack([y == '1', y != '1'], 1).astype(int), splits)
+    with pytest.raises(ValueError, match=what): gen.sample(2, y=ask)
+
+
+def test_loaders_say_what_their_y_is(data):
+    X, y, splits = data
+    dls = loaders(X, (np.arange(80) % 5).astype(float), splits, tfm=TSRegression)
+    assert fit(dls).spec.conditions.kind == 'targets'
+    dls = loaders(X, np.where(y == '1', 1.5, 2.5), splits)
+    assert fit(dls).spec.vocab == (1.5, 2.5)
+    with pytest.warns(UserWarning, match=r'targets of shape \(2,\) a series, which are no condition'):
+        assert fit(loaders(X, np.random.rand(80, 2), splits, tfm=TSRegression)).spec.vocab == ()
+
+
+def test_stages_learn_and_watch_targets_one_by_one(data):
+    X, _, splits = data
+    dls = loaders(X, X[:, 0].max(-1), splits, tfm=TSRegression)
+    tokenizer = TokenizerLearner(dls, settings=TINY['tokenizer'], min_steps=2)
+    with tokenizer.no_bar(), tokenizer.no_logging(): tokenizer.fit_one_cycle(1)
+    prior = PriorLearner(dls, tokenizer.model, settings=TINY['prior'], min_steps=2)
+    with prior.no_bar(), prior.no_logging(): prior.fit_one_cycle(1)
+    assert np.isfinite(prior.recorder.values[0]).all()
+
+
+def test_bins_have_series():
+    y = np.r_[np.zeros(80), np.full(80, 10.)]
+    spec = fit(np.random.default_rng(0).standard_normal((160, 1, 32)), y, y_kind='targets').spec
+    assert spec.counts == (80, 80) and spec.to_ids([0, 10]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize('y', [np.ma.masked_array([1, 2, 1], [0, 1, 0]), [1, None, 1]])
+def test_a_label_that_is_masked_is_missing(data, y):
+    gen = fit(data[0], data[1], data[2])
+    with pytest.raises(ValueError, match='label 1 is missing'): gen.sample(3, y=y)
+
+
+def test_a_masked_recording_has_gaps():
+    x = np.random.default_rng(0).standard_normal((2, 3000))
+    windows = from_recording(np.ma.masked_array(np.where(x > 1, -999, x), x > 1), 50)
+    assert np.isnan(np.asarray(windows)).mean() == pytest.approx((x > 1).mean(), abs=1e-3)
+    with pytest.raises(ValueError, match='label 5 is missing'):
+        from_recording(x, 50, y=np.ma.masked_array(np.zeros(3000), np.arange(3000) == 5))
+
+
+def test_missing_labels_are_named_by_their_own_row(data):
+    y = data[1].astype(object)
+    y[9] = None
+    with pytest.raises(ValueError, match='label 9 is missing'): fit(data[0], y, (np.arange(49, -1, -1), [60, 61]))
+
+
+@pytest.mark.parametrize('kind', ['targets', 'sets'])
+def test_scores_of_classes_take_targets_and_sets(data, target_gen, kind):
+    X, y, splits = data
+    y = X[:, 0].max(-1) if kind == 'targets' else [['one'] if v == '1' else ['two', 'b'] for v in y]
+    gen = target_gen if kind == 'targets' else fit(X, y, splits)
+    assert class_scores(gen, X, y, splits, judges=('ridge',), seeds=(0,)).table.ridge.notna().all()
+
+
+def test_batches_of_targets_have_samples_like_them(data, target_gen):
+    X = torch.as_tensor(data[0][:6])
+    edges = torch.tensor(target_gen.spec.conditions.edges)
+    ids = target_gen.sampler.matched_ids(torch.tensor([0.1, 9., 9.]))
+    assert ids.tolist() == [0, len(edges), len(edges)] and target_gen.sample_like(X, X[:, 0].amax(-1)).shape == X.shape
+
+
+# Generators that do not fit
+
+def test_an_oversampler_checks_its_generator(data, target_gen):
+    X, y = data[0][:50], np.asarray(['1'] * 40 + ['2'] * 10)
+    gen = fit(*data)
+    with pytest.raises(ValueError, match=r'fitted on \[n, 1, 50\]'): NMVQOverSampler(gen).fit_resample(X[..., :30], y)
+    with pytest.raises(ValueError, match='fitted with targets, and its samples have no class'):
+        NMVQOverSampler(target_gen, mode='generate').fit_resample(X, y)
+
+
+def test_an_oversampler_takes_the_path_of_a_generator(data, saved):
+    X, y = data[0][:50], np.asarray(['1'] * 40 + ['2'] * 10)
+    assert len(NMVQOverSampler(str(saved), random_state=0).fit_resample(X, y)[0]) == 80
+
+
+# Arrays, splits, seeds
+
+def test_views_of_arrays_are_taken(data):
+    gen = fit(*data)
+    turned = np.ascontiguousarray(data[0][:4, :, ::-1])
+    assert np.array_equal(gen.perturb(data[0][:4, :, ::-1], 0.), gen.perturb(turned, 0.))
+    turned.flags.writeable = False
+    assert gen.map(turned).shape == turned.shape
+
+
+@pytest.mark.parametrize('splits, error, what', [
+    (([0, 99], [1]), IndexError, 'splits holds row 99, and X has 80 rows'),
+    (([0.5, 1.7], [2]), TypeError, 'splits holds .*, expected .training rows, test rows.'),
+    ('train', TypeError, 'splits holds train, expected'), (5, TypeError, 'splits holds 5, expected'),
+    ((['a'], [1]), TypeError, "splits holds .'a'., expected"), ((None, None), TypeError, 'splits holds')])
+def test_splits_of_another_kind_are_refused(data, splits, error, what):
+    with pytest.raises(error, match=what): fit(data[0], data[1], splits)
+
+
+@pytest.mark.parametrize('splits', [None, slice(0, 9), range(9), 'train', 5, [([0, 1], [2, 3])] * 2])
+def test_splits_without_a_test_part_are_refused_by_scores(data, splits):
+    gen = fit(*data)
+    with pytest.raises(ValueError, match='pass splits'): gen.evaluate(data[0], data[1], splits)
+
+
+@pytest.mark.parametrize('n', [79, 81])
+def test_scores_need_a_label_each(data, n):
+    gen = fit(*data)
+    with pytest.raises(ValueError, match=f'X has 80 rows and y {n}'): gen.evaluate(data[0], ['1'] * n, data[2])
+
+
+@pytest.mark.parametrize('seed', [-1, 2 ** 40, 1.5, 'a', True])
+def test_seeds_that_are_none_are_refused(data, gen, seed):
+    with pytest.raises(ValueError, match='seed is .*, expected a whole number from 0'): fit(*data, seed=seed)
+    with pytest.raises(ValueError, match='seed is .*, expected a whole number from 0'): gen.sample(2, seed=seed)
+    assert np.array_equal(gen.sample(2, seed=np.int64(3))[0], gen.sample(2, seed=3)[0])
+
+
+def test_a_file_in_a_folder_that_is_not_there_is_named(gen, tmp_path):
+    with pytest.raises(FileNotFoundError, match='there is no folder .* make it first'): gen.save(tmp_path/'no'/'x.nmvq')
+
+
+# Commands
+
+def test_commands_take_and_give_sets_of_labels(data, tmp_path, monkeypatch):
+    X, y, (train, _) = data
+    fit(X, [['one', 'b'] if v == '1' else ['two'] for v in y], data[2]).save(tmp_path/'lists.nmvq')
+    train_shortly(monkeypatch)
+    np.savez(tmp_path/'sets.npz', X=X[train].astype('>f4'), y=np.stack([y == '1', y != '1'], 1)[train])
+    epochs = dict(epochs_tokenizer=1, epochs_prior=1, epochs_mapper=1)
+    made = fit_command(str(tmp_path/'sets.npz'), str(tmp_path/'sets.nmvq'), **epochs)
+    assert set(made.spec.vocab) == {'0', '1'} and made.spec.conditions.kind == 'labels'
+    file = sample_command(str(tmp_path/'lists.nmvq'), 6, str(tmp_path/'lists.npz'), seed=0)
+    assert set(np.load(file, allow_pickle=False)['y']) == {'b + one', 'two'}
