@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from stages import STAGES, TINY, Visited, assert_same_generator, fit, quick_classifiers, train_shortly
@@ -389,3 +390,36 @@ def test_labels_are_one_class_in_all_types(data):
             quick_classifiers(patch)
             table = gen.evaluate(X, labels, splits, n_draws=1, with_tstr=False)
         assert table.cFID.notna().all() and gen.sample(2, y=labels[0], seed=0)[1].tolist() == [float(y[0])] * 2
+
+
+# Containers
+
+def stored(kind, X, folder):
+    if kind == 'memmap':
+        np.save(folder/'X.npy', X)
+        return np.load(folder/'X.npy', mmap_mode='r')
+    if kind == 'h5py':
+        file = pytest.importorskip('h5py').File(folder/'X.h5', 'w')
+        return file.create_dataset('X', data=X, chunks=(7, 1, 50))
+    if kind == 'zarr':
+        store = pytest.importorskip('zarr').create_array(str(folder/'X.zarr'), shape=X.shape, dtype=X.dtype)
+        store[:] = X
+        return store
+    return IN_MEMORY[kind](X)
+
+
+IN_MEMORY = dict(list=list, tensor=torch.as_tensor, big_endian=lambda X: X.astype('>f4'), masked=np.ma.masked_array,
+                 objects=lambda X: X.astype(object), wide=lambda X: pd.DataFrame(X[:, 0]))
+
+
+@pytest.mark.parametrize('kind', ['memmap', 'h5py', 'zarr', *IN_MEMORY])
+def test_every_container_is_taken_everywhere(data, gen, kind, tmp_path, monkeypatch):
+    quick_classifiers(monkeypatch)
+    X, y, splits = data
+    held = stored(kind, X, tmp_path)
+    assert_same_generator(fit(held, pd.Series(y), splits), gen)
+    table = gen.evaluate(held, pd.Series(y), splits, n_draws=1, with_tstr=False)
+    pd.testing.assert_frame_equal(table, gen.evaluate(X, y, splits, n_draws=1, with_tstr=False))
+    assert len(gen.show(held, y, splits)) == 4
+    assert np.array_equal(gen.map(held), gen.map(X))
+    assert np.array_equal(gen.perturb(held, 0., mapped=False), gen.perturb(X, 0., mapped=False))
