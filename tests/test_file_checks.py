@@ -8,7 +8,7 @@ import pytest
 import torch
 from broken_files import MAX_BYTES, in_process, nested, outcome, parts, replaced, tried, written
 
-from tsai_nmvq.file_checks import Outline
+from tsai_nmvq.file_checks import SPARE, Outline
 from tsai_nmvq.header_rules import SETTINGS, Record, check
 from tsai_nmvq.models.mapper import NeuralMapper
 from tsai_nmvq.models.prior import MaskedPrior
@@ -54,6 +54,10 @@ HEADERS = {
     'values': ({'spec.values': [dict(grid=[2., 1.])]}, 'values in ascending order'),
     'tau': ({'tau': math.inf}, 'tau is inf'),
     'table of temperatures': ({'tau_table': dict(tau=[0.], fid=[])}, 'columns of unequal length'),
+    'columns of temperatures': ({'tau_table': {str(i): [0.] for i in range(10 ** 5)}}, 'columns, more than classes'),
+    'lists for means': ({'spec.mean': [[]] * 10 ** 6}, 'lists, at most'),
+    'classes for all': ({'spec.vocab': [*range(5 * 10 ** 5)], 'spec.conditions.vocab': [*range(5 * 10 ** 5)],
+                         'spec.counts': [1] * 5 * 10 ** 5, 'spec.n_series': 5 * 10 ** 5}, "a prior of spec's classes"),
     'selection': ({'mapper_selection': dict(evidence='certain')}, "evidence is 'certain', expected one of"),
     'class of a selection': ({'mapper_selection.index.1': 'c'}, "the rows 'all' and classes, each once"),
     'strength': ({'anchors.strength': math.nan}, 'anchors.strength is nan'),
@@ -86,10 +90,11 @@ ADDED = {
     'another stage': ('critic.weight', torch.zeros, 'critic.weight is a tensor of no stage'),
     'empty': ('mapper.more', lambda n: torch.zeros(0, 10 ** 9), 'mapper.more is empty'),
 }
-TEXTS = {'deep': (nested(10 ** 6), 'its header cannot be read'),
+TEXTS = {'deep': (nested(10 ** 5), 'maximum recursion depth'), 'deeper': (nested(10 ** 6), 'lists, at most'),
          'less deep': (nested(900), 'expected names and values'),
          'long number': ('9' * 10 ** 4, 'its header cannot be read'), 'number': ('7', 'header is 7, expected')}
 SENTENCES = {name: words for cases in (HEADERS, WEIGHTS, ADDED, TEXTS) for name, (*_, words) in cases.items()}
+SENTENCES['a crowd'] = N_TOO_MANY   # of tensors, for a mapper of many blocks
 
 
 @pytest.fixture(scope='module')
@@ -108,6 +113,9 @@ def named(saved, tmp_path_factory):
     for name, (key, make, _) in ADDED.items():
         metadata, header, tensors = parts(saved)
         write(name, metadata, header, tensors | {key: make(len(tensors['anchors.ids']))})
+    metadata, header, tensors = parts(saved)
+    replaced(header, 'config.mapper.n_blocks', 2 ** 40)
+    write('a crowd', metadata, header, tensors | {f'mapper.more.{i}': torch.zeros(1) for i in range(7500)})
     for name, (text, _) in TEXTS.items(): write(name, parts(saved)[0], text, parts(saved)[2])
     said = in_process(saved, *files.values())
     assert said['more_bytes'] < MAX_BYTES
@@ -130,7 +138,7 @@ def test_there_is_a_limit_to_a_header(saved, tmp_path):
 
 def test_there_is_a_limit_to_the_number_of_tensors(saved, tmp_path):
     metadata, header, tensors = parts(saved)
-    many = {f'mapper.more.{i}': torch.zeros(1) for i in range(5000)}
+    many = {f'mapper.more.{i}': torch.zeros(1) for i in range(9000)}
     assert 'tensors' in outcome_of(written(tmp_path/'many.nmvq', metadata, header, tensors | many))
 
 
@@ -165,8 +173,9 @@ def test_all_that_presets_make_is_within_an_outline_of_its_own_size(preset):
                  mapper=dict(c_in=2, seq_len=128))
     models = {stage: make(preset=preset, **sizes[stage]) for stage, make in MODELS.items()}
     tensors = {f'{stage}.{name}': t for stage, model in models.items() for name, t in model.state_dict().items()}
-    for model in models.values():
-        with Outline(tensors): outline = type(model)(**model.config)
+    for stage, model in models.items():
+        with Outline(tensors) as sizes: outline = type(model)(**model.config)
+        if stage == 'tokenizer': assert len(tensors) + SPARE - sizes.left == len(model.state_dict())
         shapes = [{name: (t.shape, t.dtype) for name, t in m.state_dict().items()} for m in (model, outline)]
         assert shapes[0] == shapes[1] and all(t.is_meta for t in outline.state_dict().values())
 

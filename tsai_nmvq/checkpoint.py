@@ -18,6 +18,7 @@ from .atomic import atomic_write
 from .data.spec import SeriesSpec
 from .file_checks import (
     MAX_HEADER,
+    MAX_LISTS,
     MAX_TENSORS,
     Outline,
     check_anchors,
@@ -129,7 +130,7 @@ def _read_current(path): # -> (header, tensors), as the current format has them
     try:
         version = int(metadata.get('format_version', 0))
         if min(UPGRADES) <= version <= FORMAT_VERSION:
-            header = json.loads(metadata['generator'])
+            header = _from_json(metadata['generator'])
             for older in range(version, FORMAT_VERSION): header, tensors = UPGRADES[older](header, tensors)
             return header, tensors
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as e:
@@ -140,6 +141,12 @@ def _read_current(path): # -> (header, tensors), as the current format has them
                          "fit the generator again")
     raise ValueError(f"{path} has format version {version}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
                      "update tsai_nmvq")
+
+
+def _from_json(text):
+    n_lists = text.count('[') + text.count('{')
+    if n_lists > MAX_LISTS: raise ValueError(f"it has {n_lists} lists, at most {MAX_LISTS} are read")
+    return json.loads(text)
 
 
 def _read_file(path): # -> (metadata, tensors); of files of others no tensors

@@ -16,15 +16,18 @@ from .data.spec import SeriesSpec
 from .models.bands import BANDS
 from .rng import generator_on
 
-__all__ = ['MAX_HEADER', 'MAX_TENSORS', 'Outline', 'check_names', 'check_spec', 'check_config', 'check_weights',
-           'check_stages', 'check_anchors', 'check_outputs']
+__all__ = ['MAX_HEADER', 'MAX_LISTS', 'MAX_TENSORS', 'Outline', 'check_names', 'check_spec', 'check_config',
+           'check_weights', 'check_stages', 'check_anchors', 'check_outputs']
 
 MAX_HEADER = 2 ** 24    # bytes of JSON: as many as a million numbers have
-MAX_TENSORS = 2 ** 12   # ten times those of the largest preset
+MAX_LISTS = 2 ** 17     # in it: several for each channel and class, and no hindrance to Python's garbage collector
+MAX_TENSORS = 2 ** 13   # 'paper' has 3,000 for series of a million steps
+SPARE = 16              # tensors that a model makes on the way to its own, at most (a test counts them)
 MAX_VALUES = 2 ** 26    # of one series: more would not fit where samples are made
 MAX_LOGITS = 2 ** 24    # of one series: tokens times codes of a band
 MAX_TOKENS = 2 ** 12    # of one series and band: attention takes their square
 MAX_MATRIX = 2 ** 26    # classes times labels of sets
+MAX_COLUMNS = 8         # of the table of temperatures, beside those of classes
 MAX_WEIGHT = 1e9        # a single one stays far from float32's largest number through all layers
 MAX_UNIT = 1e30         # mean and deviation of the data: what is made in their units stays below that number too
 TRIED_VALUES, TRIED_TOKENS = 2 ** 18, 2 ** 10 # of one series: more would take seconds to try
@@ -98,6 +101,8 @@ def check_spec(
     _require(SPEC, spec, 'spec')
     _require(CONDITIONS, spec.conditions, 'spec.conditions')
     selection, table = header['mapper_selection'], header['tau_table'] or {}
+    if len(table) > MAX_COLUMNS + spec.n_classes:
+        raise ValueError(f"tau_table has {len(table)} columns, more than classes")
     if selection and 'columns' in selection: _require(SELECTION, selection | dict(vocab=spec.vocab), 'mapper_selection')
     if len({len(column) for column in table.values()}) > 1: raise ValueError("tau_table has columns of unequal length")
 
@@ -144,7 +149,7 @@ class Outline(TorchFunctionMode):
         tensors:dict # {name: tensor} of the whole file: a prior may make a tokenizer of its own, to know its sizes
     ):
         super().__init__()
-        self.left, self.largest = 2 * len(tensors), max((t.numel() for t in tensors.values()), default=0)
+        self.left, self.largest = len(tensors) + SPARE, max((t.numel() for t in tensors.values()), default=0)
         self.device = torch.device('meta')
 
     def __enter__(self):
