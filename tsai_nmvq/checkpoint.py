@@ -99,7 +99,7 @@ def _checkpoint(header, tensors, device): # each part is checked before the next
     check_names(header, tensors)
     stages = {stage: _build(stage, config, tensors) for stage, config in header['config'].items()}
     check_stages(stages, spec)
-    anchors = _read_anchors(header['anchors'], _part(tensors, 'anchors'), stages['tokenizer'], spec, device)
+    anchors = _read_anchors(header['anchors'], _part(tensors, 'anchors'), stages, spec, device)
     check_outputs(stages, spec)
     table, selection = header['tau_table'], MapperSelection.from_dict(header['mapper_selection'])
     if table is not None: # JSON has no keys but strings: labels are put back
@@ -191,9 +191,9 @@ def _anchor_tensors(anchors): # ids are small: half the size of int64; what is t
     return {f'anchors.{name}': rows for name, rows in tensors.items()}
 
 
-def _read_anchors(settings, tensors, tokenizer, spec, device):
+def _read_anchors(settings, tensors, stages, spec, device):
     if settings is None: return None
-    check_anchors(tensors, tokenizer, spec)
+    check_anchors(tensors, stages, spec)
     rows = {name: tensors[name].long().to(device) for name in (*BANDS, 'ids')}
     present, targets = tensors.get('present'), tensors.get('targets')
     if present is not None:

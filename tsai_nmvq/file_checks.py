@@ -112,8 +112,7 @@ CONFIG:Facts = {
     'a prior where there are anchors': lambda h: h.anchors is None or 'prior' in h.config,
     "a tokenizer of spec's channels and steps":
         lambda h: (h.config['tokenizer']['c_in'], h.config['tokenizer'].get('seq_len')) == (h.c_in, h.seq_len),
-    "a prior of spec's classes": lambda h: h.config.get('prior', {}).get('c_out', 0) == h.n_classes or
-        'prior' not in h.config,
+    "a prior of spec's classes": lambda h: 'prior' not in h.config or h.config['prior'].get('c_out', 0) >= h.n_classes,
     "a mapper of spec's channels": lambda h: h.config.get('mapper', h.config['tokenizer'])['c_in'] == h.c_in,
 }
 
@@ -228,7 +227,7 @@ ANCHOR_FACTS:Facts = {
     'tokens of the codebook': lambda a: all(
         0 <= t.min() and t.max() < a.tokenizer.codebook_size[band] for band, t in a.tokens.items()),
     'class ids in ascending order': lambda a: (a.ids.diff() >= 0).all(),
-    'rows of every class, and of no other': lambda a: 0 <= a.ids[0] and a.ids[-1] < max(1, a.spec.n_classes) and
+    'rows of every class, and of no other': lambda a: 0 <= a.ids[0] and a.ids[-1] <= a.null_class and
         {i for i, n in enumerate(a.spec.counts) if n} <= set(a.ids.unique().tolist()),
     'a bit for each value of their series': lambda a: a.present is None or (a.present.dtype == torch.uint8 and
         a.present.shape == (len(a.ids), math.ceil(a.spec.c_in * a.spec.seq_len / 8))),
@@ -245,13 +244,14 @@ def _bits(a): return np.unpackbits(a.present.numpy(), axis=1, count=a.spec.c_in 
 
 def check_anchors(
     tensors:dict, # {name: tensor} of the anchors
-    tokenizer, # Whose tokens they are
+    stages:dict[str, Any], # {stage: model}; the tokenizer's tokens, the prior's classes
     spec:SeriesSpec # Of the training split
 ):
     "ValueError if anchors have tokens, classes, gaps or targets that there are not."
     missing, unknown = {*BANDS, 'ids'} - tensors.keys(), tensors.keys() - {*ANCHORS}
     if missing or unknown: raise ValueError(f"anchors lack {sorted(missing)}, and have {sorted(unknown)[:3]} too many")
-    of = SimpleNamespace(tokens={band: tensors[band] for band in BANDS}, tokenizer=tokenizer, spec=spec,
+    of = SimpleNamespace(tokens={band: tensors[band] for band in BANDS}, spec=spec,
+                         tokenizer=stages['tokenizer'], null_class=stages['prior'].null_class,
                          **{name: tensors.get(name) for name in ('ids', 'present', 'targets')})
     _require(ANCHOR_FACTS, of, 'anchors')
 
