@@ -46,6 +46,7 @@ HEADERS = {
     'steps of decoding': ({'config.prior.n_steps': -1}, 'n_steps is -1'),
     'deviation': ({'spec.std': [-1.]}, r'spec.std\[0\] is -1.0, expected a number from 0'),
     'mean': ({'spec.mean': [math.nan]}, r'spec.mean\[0\] is nan, expected a number'),
+    'whole mean': ({'spec.mean': [2 ** 63]}, r'spec.mean\[0\] is 9223372036854775808, expected a number'),
     'classes twice': ({'spec.vocab': ['a', 'a'], 'spec.conditions.vocab': ['a', 'a']}, 'different classes'),
     'classes of another kind': ({'spec.vocab': [['a'], {}]}, r"spec.vocab\[0\] is \['a'\], expected text"),
     'other classes': ({'spec.conditions.vocab': ['a', 'b']}, 'conditions have other classes'),

@@ -63,7 +63,8 @@ def whole(low:int=1, high:int=INT) -> Rule: # A whole number
 
 
 def real(low:float=-FLOAT32, high:float=FLOAT32) -> Rule: # A number; NaN is outside of all ranges
-    return Rule(f'a number from {low:g} to {high:g}', lambda v: _is(v, int, float) and low <= v <= high)
+    def holds(v): return _is(v, int, float) and low <= v <= high and (isinstance(v, float) or abs(v) <= INT)
+    return Rule(f'a number from {low:g} to {high:g}', holds) # torch makes no tensor of larger ints
 
 
 def choice(*values:str) -> Rule: # One of some words
