@@ -16,6 +16,20 @@ from torch import nn
 from .anchors import Anchors
 from .atomic import atomic_write, check_writable
 from .data.spec import SeriesSpec
+from .file_checks import (
+    MAX_HEADER,
+    MAX_LISTS,
+    MAX_TENSORS,
+    Outline,
+    check_anchors,
+    check_config,
+    check_names,
+    check_outputs,
+    check_spec,
+    check_stages,
+    check_weights,
+)
+from .header_rules import check_header
 from .mapper_selection import MapperSelection
 from .models.bands import BANDS
 from .models.mapper import NeuralMapper
@@ -72,16 +86,27 @@ def read_checkpoint(
     path = Path(path)
     header, tensors = _read_current(path)
     try:
-        spec, table = SeriesSpec.from_dict(header['spec']), header['tau_table']
-        if table is not None: # JSON has no keys but strings: labels are put back
-            table = pd.DataFrame(table).rename(columns={str(label): label for label in spec.vocab or ()})
-        stages = {stage: _build(stage, config, tensors).to(device) for stage, config in header['config'].items()}
-        selection = MapperSelection.from_dict(header['mapper_selection'])
-        anchors = _read_anchors(header['anchors'], tensors, spec, device)
-        return Checkpoint(header['preset'], header['settings'], spec, stages, header['tau'], table, selection, anchors)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
-        raise ValueError(f"{path} is damaged: its header and its weights do not fit ({_in_short(e)}); "
-                         "save it again with gen.save()") from e
+        check_header(header)
+        return _checkpoint(header, tensors, device)
+    except ValueError as e: raise _damaged(path, e) from e
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as e:
+        raise _damaged(path, f"its parts do not fit: {type(e).__name__}, {e}") from e
+
+
+def _checkpoint(header, tensors, device): # each part is checked before the next is made of it
+    spec = SeriesSpec.from_dict(header['spec'])
+    check_spec(header, spec)
+    check_config(header, spec)
+    check_names(header, tensors)
+    stages = {stage: _build(stage, config, tensors) for stage, config in header['config'].items()}
+    check_stages(stages, spec)
+    anchors = _read_anchors(header['anchors'], _part(tensors, 'anchors'), stages, spec, device)
+    check_outputs(stages, spec)
+    table, selection = header['tau_table'], MapperSelection.from_dict(header['mapper_selection'])
+    if table is not None: # JSON has no keys but strings: labels are put back
+        table = pd.DataFrame(table).rename(columns={str(label): label for label in spec.vocab})
+    for model in stages.values(): model.to(device)
+    return Checkpoint(header['preset'], header['settings'], spec, stages, header['tau'], table, selection, anchors)
 
 
 def resume_checkpoint(
@@ -100,40 +125,61 @@ def resume_checkpoint(
 
 
 def _read_current(path): # -> (header, tensors), as the current format has them
-    if not path.exists(): raise FileNotFoundError(f"there is no file {path}")
-    try:
-        with safe_open(path, 'pt') as f:
-            metadata = f.metadata() or {}
-            ours = metadata.get('format') == FORMAT
-            tensors = {name: f.get_tensor(name) for name in f.keys()} if ours else {} # noqa: SIM118 - no mapping
-        version = int(metadata.get('format_version', 0))
-    except (SafetensorError, OSError, ValueError) as e:
-        raise ValueError(f"{path} is not a generator file, or it is cut short ({e}); "
-                         "save it again with gen.save()") from e
-    if not ours:
+    metadata, tensors = _read_file(path)
+    if metadata.get('format') != FORMAT:
         raise ValueError(f"{path} is a safetensors file, but not one of tsai_nmvq; load one written by gen.save()")
-    if version > FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {version}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
-                         "update tsai_nmvq")
+    try:
+        version = int(metadata.get('format_version', 0))
+        if min(UPGRADES) <= version <= FORMAT_VERSION:
+            header = _from_json(metadata['generator'])
+            for older in range(version, FORMAT_VERSION): header, tensors = UPGRADES[older](header, tensors)
+            return header, tensors
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as e:
+        reason = f'{e} is missing' if isinstance(e, KeyError) else e
+        raise _damaged(path, f"its header cannot be read ({reason})") from e
     if version < min(UPGRADES):
         raise ValueError(f"{path} has format version {version}, from before version {min(UPGRADES)}; "
                          "fit the generator again")
+    raise ValueError(f"{path} has format version {version}, this tsai_nmvq reads up to {FORMAT_VERSION}; "
+                     "update tsai_nmvq")
+
+
+def _from_json(text):
+    n_lists = text.count('[') + text.count('{')
+    if n_lists > MAX_LISTS: raise ValueError(f"it has {n_lists} lists, at most {MAX_LISTS} are read")
+    return json.loads(text)
+
+
+def _read_file(path): # -> (metadata, tensors); of files of others no tensors
+    if not path.exists(): raise FileNotFoundError(f"there is no file {path}")
     try:
-        header = json.loads(metadata['generator'])
-        for older in range(version, FORMAT_VERSION): header, tensors = UPGRADES[older](header, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise ValueError(f"{path} is damaged: its header cannot be read ({_in_short(e)}); "
+        with path.open('rb') as f: n_header = int.from_bytes(f.read(8), 'little')
+        if n_header > min(MAX_HEADER, path.stat().st_size): raise ValueError(f"its header has {n_header} bytes")
+        with safe_open(path, 'pt') as f:
+            metadata, names = f.metadata() or {}, f.keys()
+            if metadata.get('format') != FORMAT: return metadata, {}
+            if len(names) > MAX_TENSORS: raise ValueError(f"it has {len(names)} tensors, of {MAX_TENSORS}")
+            return metadata, {name: f.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as e:
+        raise ValueError(f"{path} is not a generator file, or it is cut short ({_in_short(e)}); "
                          "save it again with gen.save()") from e
-    return header, tensors
 
 
-def _in_short(error): return shorten(str(error), 200, placeholder=' ...')
+def _damaged(path, reason): return ValueError(f"{path} is damaged: {_in_short(reason)}; save it again with gen.save()")
+
+
+def _in_short(error): return shorten(str(error), 200, placeholder=' ...') # one line
+
+
+def _part(tensors, part): # those of one stage, or of anchors, by their names in it
+    prefix = f'{part}.'
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _build(stage, config, tensors): # a model in eval mode, with its weights
-    with torch.device('meta'): model = MODELS[stage](**config)           # nothing is drawn, or held twice
-    prefix = f'{stage}.'
-    own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    with Outline(tensors): model = MODELS[stage](**config)
+    own = _part(tensors, stage)
+    check_weights(stage, model, own)
     model.load_state_dict(own, assign=True)
     return model.eval()
 
@@ -146,11 +192,11 @@ def _anchor_tensors(anchors): # ids are small: half the size of int64; what is t
     return {f'anchors.{name}': rows for name, rows in tensors.items()}
 
 
-def _read_anchors(settings, tensors, spec, device):
+def _read_anchors(settings, tensors, stages, spec, device):
     if settings is None: return None
-    rows = {name: tensors[f'anchors.{name}'].long().to(device) for name in (*BANDS, 'ids')}
-    settings = {name: settings[name] for name in ANCHOR_SETTINGS}
-    present, targets = tensors.get('anchors.present'), tensors.get('anchors.targets')
+    check_anchors(tensors, stages, spec)
+    rows = {name: tensors[name].long().to(device) for name in (*BANDS, 'ids')}
+    present, targets = tensors.get('present'), tensors.get('targets')
     if present is not None:
         bits = np.unpackbits(present.numpy(), axis=1, count=spec.c_in * spec.seq_len)
         present = torch.as_tensor(bits.reshape(-1, spec.c_in, spec.seq_len).astype(bool), device=device)
