@@ -10,7 +10,19 @@ from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.progress import CSVLogger
 from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
-from stages import STAGES, Kept, assert_same, changed, gunpoint_loaders, make, state, train_all
+from stages import (
+    STAGES,
+    Kept,
+    assert_same,
+    assert_same_generator,
+    changed,
+    fit,
+    gunpoint_loaders,
+    make,
+    random_states,
+    state,
+    train_all,
+)
 from tsai.basics import TSClassification, TSStandardize, get_ts_dls
 
 from tsai_nmvq.data.intake import SeriesData
@@ -273,3 +285,22 @@ def test_series_data_alone_is_enough(dls):
     X = dls.train.dataset[list(range(50))][0].as_subclass(torch.Tensor).numpy()
     learners = train_all(SeriesData.from_arrays(X))
     assert learners['tokenizer'].recorder.metric_names == ['epoch', 'train_loss', *METRICS['tokenizer'], 'time']
+
+
+# Training that goes wrong
+
+class Poison(Callback):
+    "Makes the loss of one stage no number, from its second epoch on."
+    def __init__(self, stage): self.stage = stage
+
+    def after_loss(self):
+        if self.learn.stage == self.stage and self.epoch: self.learn.loss_grad = self.loss_grad * torch.nan
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_a_training_that_diverges_ends_with_a_sentence(data, stage, tmp_path):
+    before = random_states()
+    with pytest.raises(RuntimeError, match=f'the loss of the {stage} is nan in epoch 2: its training has diverged'):
+        fit(*data, epochs=(3, 3, 3), cbs=[Poison(stage)], checkpoint=tmp_path/'gen.nmvq')
+    assert random_states() == before
+    assert_same_generator(fit(*data, epochs=(3, 3, 3), checkpoint=tmp_path/'gen.nmvq'), fit(*data, epochs=(3, 3, 3)))

@@ -1,9 +1,11 @@
 """What the stages' Learners share: loaders of the training split, a schedule, and figures of every epoch."""
+import math
 from functools import partial
 from typing import Any
 
 import fastai.callback.schedule  # noqa: F401 - gives Learner fit_one_cycle and lr_find
 import torch
+from fastai.callback.core import Callback
 from fastai.learner import AvgMetric, Learner, Metric
 from fastai.optimizer import OptimWrapper
 
@@ -48,6 +50,7 @@ class StageLearner(Learner):
         super().__init__(dls, model, **{'opt_func': fused_adamw, **kwargs})
         self.spec, self.schedule = spec, schedule
         self.stage_batch:Any = None
+        self.add_cb(StopDiverged())
         self.recorder.train_metrics, self.recorder.valid_metrics = True, valid is not None
 
     @property
@@ -79,6 +82,19 @@ class StageLearner(Learner):
     def real_and_generated(self, batch):
         "Of a validation `stage_batch`: real series, and what the stage makes in their place, both [bs, c_in, seq_len]."
         raise NotImplementedError(f"{type(self).__name__} does not say what it makes: FIDMetric(function of the batch)")
+
+
+class StopDiverged(Callback):
+    "Ends a training whose loss is no number any more: nothing that comes after it could be used."
+    order = 80                                                           # before an epoch is kept for a rerun
+
+    def before_fit(self): self.run = not hasattr(self.learn, 'lr_finder') # which goes on until it diverges
+
+    def after_train(self):
+        loss = self.recorder.smooth_loss.value
+        if loss is None or math.isfinite(loss): return
+        raise RuntimeError(f"the loss of the {self.learn.stage} is {float(loss)} in epoch {self.epoch + 1}: its "
+                           "training has diverged; take a lower learning rate, or look for values far off in X")
 
 
 class FIDMetric(Metric):
