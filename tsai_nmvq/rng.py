@@ -1,4 +1,5 @@
 """Random state that leaves the caller's alone."""
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ['isolated_rng', 'check_seed', 'generator_on']
+__all__ = ['isolated_rng', 'check_seed', 'of_this_process', 'generator_on']
+
+RANK_STEP = 1_000_003 # between the seeds of processes
 
 GLOBAL_STATE = threading.RLock() # there is one: a block waits for that of another thread
 
@@ -40,6 +43,13 @@ def check_seed(
     if isinstance(seed, bool) or not hasattr(seed, '__index__') or not 0 <= int(seed) < 2 ** 32:
         raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2 ** 32 - 1, or None")
     return int(seed)
+
+
+def of_this_process(
+    seed:int # Of all processes of a distributed training
+) -> int: # Of this one: the seed itself in the first, or where there is one
+    "Processes of a training by torch.distributed draw apart; their rank is in the environment."
+    return seed + RANK_STEP * int(os.environ.get('RANK', 0))
 
 
 def generator_on(

@@ -16,7 +16,7 @@ from fasttransform import ItemTransform, Transform
 from torch import Tensor
 from tsai.data.core import TSTensor
 
-from ..rng import generator_on
+from ..rng import generator_on, of_this_process
 from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .callers import is_mixed, is_training_step
@@ -63,7 +63,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         pool_size:int=None, # Series kept ready; twice the training split, in 128..1024, by default
         reuse:int=8, # Draws of a series, on average, before a fresh one replaces it
         unknown:str='raise', # Classes that the generator never saw: 'raise', or 'skip' to leave their rows alone
-        seed:int=None, # Seed of all draws; follows torch.manual_seed by default
+        seed:int=None, # Seed of all draws; follows torch.manual_seed by default. Processes of one training draw apart
         **kwargs # Passed to fastai's RandTransform
     ):
         if mode not in MODES: raise ValueError(f"mode is {mode!r}, expected one of {MODES}")
@@ -123,7 +123,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         return self
 
     @property
-    def _seed(self): return torch.initial_seed() if self.seed is None else self.seed
+    def _seed(self): return of_this_process(torch.initial_seed() if self.seed is None else self.seed)
 
     # A batch
 
