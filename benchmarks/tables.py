@@ -131,7 +131,7 @@ def in_words() -> str: # Two lines
             f"TSTR at least 90 % of TRTR on {found['TSTR 90 % of TRTR or more']}, "
             f"and novelty at least 0.7 on {found['novelty 0.7 or more']}.\n"
             f"FID after the mapper is above that before it on {found['FID worse after the mapper'] or 'none'}; "
-            f"its mean falls from {found['FID before']:.4f} to {found['FID after']:.4f}.")
+            f"its mean falls from {found['FID before']:.5f} to {found['FID after']:.5f}.")
 
 
 def by_set(
