@@ -55,7 +55,7 @@ def training_key(
     loss, shapes = learn.loss_func, [[name, list(v.shape)] for name, v in learn.model.state_dict().items()]
     terms = {**getattr(loss, 'paired', {}), **getattr(loss, 'unpaired', {})}
     key = {'stage': learn.stage, 'version': __version__, 'device': _device(learn).type, 'epochs': epochs,
-           'bs': learn.dls.train.bs, 'batches an epoch': len(learn.dls.train), 'lr': learn.schedule.lr, 'seed': seed,
+           'bs': [learn.dls.train.bs, len(learn.dls.train)], 'lr': learn.schedule.lr, 'seed': seed,
            'settings': [learn.model.config, shapes, terms], 'data': [data.spec.to_dict(), _digest(data)],
            'earlier stages': [_checksum(model.state_dict()) for model in earlier]}
     return json.loads(json.dumps(key))
@@ -197,14 +197,16 @@ def _read(path, key): # -> (header, tensors); None where there is no file of thi
 def _checksum(tensors): # of names and bytes
     crc = 0
     for name, v in sorted(tensors.items()):
-        crc = crc32(v.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), crc32(name.encode(), crc))
+        v = v.detach().cpu().flatten().clone(memory_format=torch.contiguous_format) # to be seen as bytes, of any type
+        crc = crc32(v.view(torch.uint8).numpy(), crc32(name.encode(), crc))
     return crc
 
 
 def _digest(data): # of series, evenly over all of them, and of all class ids
     rows = np.unique(np.linspace(0, len(data) - 1, DIGEST_ROWS).astype(int))
     x, present = data.series_and_present(rows)
-    return _checksum(dict(x=x, present=present, y=torch.as_tensor(np.zeros(0) if data.y is None else data.y)))
+    y = torch.zeros(0) if data.y is None else torch.as_tensor(data.y)
+    return _checksum(dict(x=x, present=present, y=y))
 
 
 def _device(learn): return torch.device(learn.dls.device or 'cpu')
