@@ -22,7 +22,7 @@ from ..data.intake import SeriesData
 from ..presets import STAGES
 from .stage import StageLearner
 
-__all__ = ['ResumeStage', 'training_key', 'part_of', 'drop_part']
+__all__ = ['ResumeStage', 'training_key', 'part_of', 'read_part', 'drop_part']
 
 FORMAT = 'tsai_nmvq stage 1'
 PERIOD = 2.         # seconds between two writes, at least
@@ -35,6 +35,19 @@ def part_of(
 ) -> Path: # File that keeps the stage that is being learnt
     "Where a stage is kept until it is finished."
     return Path(f'{checkpoint}.part')
+
+
+def read_part(
+    path # File
+) -> tuple|None: # (what JSON holds, tensors); None where there is none, or one that is cut short or of others
+    "Read what was kept of a stage."
+    if not path.exists(): return None
+    try:
+        with safe_open(path, 'pt') as f:
+            header = json.loads(f.metadata()['header'])
+            tensors = {name: f.get_tensor(name).clone() for name in f.keys()} # noqa: SIM118 - no mapping
+        return (header, tensors) if header['checksum'] == _checksum(tensors) else None # a power cut leaves zeros
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError): return None
 
 
 def drop_part(
@@ -80,10 +93,11 @@ class ResumeStage(Callback):
         learn:StageLearner # That is to be trained
     ):
         "Read the file, where it is of the same training, and tell the learner what was known when training began."
-        self.found = _read(self.path, self.key)
-        if self.found is None: return
-        learn.first_epoch = self.found[0]['epochs_done']
-        _take_tau(learn, *self.found)
+        found = read_part(self.path)
+        if found is None or not _is_of(found[0]['key'], self.key, self.path): return
+        self.found = found
+        learn.first_epoch = found[0]['epochs_done']
+        _take_tau(learn, *found)
 
     def before_fit(self):
         if self.found is None: return
@@ -176,22 +190,15 @@ def _take_tau(learn, header, tensors):
     if table is not None: learn.tau_table = pd.DataFrame(table[1], columns=table[0])
 
 
-# Files
+# Whether trainings are the same
 
-def _read(path, key): # -> (header, tensors); None where there is no file of this training: the stage starts anew
-    if not path.exists(): return None
-    try:
-        with safe_open(path, 'pt') as f:
-            header = json.loads(f.metadata()['header'])
-            tensors = {name: f.get_tensor(name).clone() for name in f.keys()} # noqa: SIM118 - no mapping
-        if header['checksum'] != _checksum(tensors): return None         # what a power cut left of it
-        theirs, stage = header['key'], key['stage']
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError): return None # cut short
-    if STAGES.index(theirs['stage']) < STAGES.index(stage): return None  # of a stage that has been finished
-    other = [name for name in key if json.dumps(theirs.get(name)) != json.dumps(key[name])] # NaN is NaN here
-    if not other: return header, tensors
-    warnings.warn(f"{path} is of another training (other {', '.join(other)}): the {stage} starts anew", stacklevel=2)
-    return None
+def _is_of(found, key, path): # says what differs, but for a stage that has been finished
+    if STAGES.index(found['stage']) < STAGES.index(key['stage']): return False
+    other = [name for name in key if json.dumps(found.get(name)) != json.dumps(key[name])] # NaN is NaN here
+    if other:
+        warnings.warn(f"{path} is of another training (other {', '.join(other)}): the {key['stage']} starts anew",
+                      stacklevel=2)
+    return not other
 
 
 def _checksum(tensors): # of names and bytes
