@@ -1,5 +1,6 @@
 """A fit that was killed goes on in the epoch it was in, and ends as one that was not."""
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -146,6 +147,26 @@ def test_the_global_random_state_is_untouched(data, tmp_path):
     assert random_states() == before
     gone_on(*data, checkpoint=path)
     assert random_states() == before
+
+
+class Draws(Callback):
+    "What any source of randomness gives in each epoch, {(stage, epoch): numbers}."
+    order = 150
+
+    def __init__(self): self.seen = {}
+
+    def before_epoch(self):
+        draws = random.random(), np.random.rand(), np.random.randn(), torch.rand(1).item()
+        self.seen[self.learn.stage, self.epoch] = draws, self.dls.train.rng.getstate()
+
+
+def test_all_sources_of_randomness_go_on(data, tmp_path):
+    path, whole, again = tmp_path/'fit.nmvq', Draws(), Draws()
+    fit(*data, epochs=(3, 3, 3), cbs=[whole])
+    for stage in STAGES:
+        with pytest.raises(Killed): fit(*data, epochs=(3, 3, 3), checkpoint=path, cbs=[again, KillAt(stage, 1)])
+    fit(*data, epochs=(3, 3, 3), checkpoint=path, cbs=[again])
+    assert again.seen == whole.seen and len(whole.seen) == 9
 
 
 @pytest.mark.parametrize('from_stage', STAGES)

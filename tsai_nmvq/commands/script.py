@@ -35,7 +35,8 @@ def command(
 
 def _say_how_to_go_on(args): # of a command that was stopped
     if 'checkpoint' not in args: return
-    how = 'run the same command again to go on' if args['checkpoint'] else 'with --checkpoint FILE it could go on'
+    how = ('run the same command again to go on' if args['checkpoint']
+           else 'with --checkpoint FILE the next one can go on')
     print(f"{Path(sys.argv[0]).name}: stopped; {how}", file=sys.stderr)
 
 
