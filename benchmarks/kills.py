@@ -3,7 +3,7 @@
     python -m benchmarks.kills FOLDER           # FOLDER is for files that are not kept
     python -m benchmarks.kills FOLDER --n 200 --seed 1
 
-A process learns with a checkpoint and gets SIGKILL at a random moment; a fifth of them while a file is written."""
+A process learns with a checkpoint and gets SIGKILL at a random moment; some of them wait until a file is being written."""
 import multiprocessing
 import os
 import tempfile
@@ -28,12 +28,12 @@ from tsai_nmvq.train.mapper import MapperLearner
 from .common.data import read_set
 from .common.records import keep
 
-SETTINGS = dict(tokenizer=dict(dim=8, hidden_dim=32, max_dim=32),
-                prior=dict(lf_dim=32, lf_layers=1, hf_dim=32, hf_layers=1, n_steps=dict(lf=2, hf=2)),
+SETTINGS = dict(tokenizer=dict(dim=8, hidden_dim=64, max_dim=64),
+                prior=dict(lf_dim=64, lf_layers=1, hf_dim=64, hf_layers=1, n_steps=dict(lf=2, hf=2)),
                 mapper=dict(dim=8, mults=(1, 2)))
 EPOCHS = dict(tokenizer=8, prior=8, mapper=8)
 EVERY = 3           # step of a series that is kept: fits are short
-IN_A_WRITE = 0.2    # share of kills that wait for a file to be written
+IN_A_WRITE = 0.4    # share of kills that wait for a file to be written; half of them come in time
 RUNS = 5            # of a fit that is killed at random moments, about
 
 
@@ -79,7 +79,7 @@ class Count:
     kills:int = 0
     in_a_write:int = 0  # They left a file that was being written
     torn:int = 0        # Files under their own names that were not whole
-    lost:list[int] = field(default_factory=list) # Epochs that were done, and done again
+    lost:list[int] = field(default_factory=list) # Epochs that were done, and done again; not those that were under way
 
 
 def kill(
@@ -176,7 +176,7 @@ def summary(
     total = table.sum(numeric_only=True)
     return (f"{total.kills} kills of {len(table)} fits ({EPOCHS['prior']} epochs a stage on GunPoint at every third "
             f"step, a short search for τ, {seconds:.1f} s), {total['in a write']} of them while a file was written: "
-            f"{total['files torn']} files torn, at most {table['epochs lost at most'].max()} epoch lost, "
+            f"{total['files torn']} files torn, at most {table['epochs lost at most'].max()} epoch done again, "
             f"{total['files left over']} files left over, {total['equal samples']} fits of {len(table)} with the "
             "samples of a fit without kills or checkpoint. Each epoch is written here, by default one in two seconds "
             "at most.")
