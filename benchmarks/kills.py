@@ -3,7 +3,7 @@
     python -m benchmarks.kills FOLDER           # FOLDER is for files that are not kept
     python -m benchmarks.kills FOLDER --n 200 --seed 1
 
-A process learns with a checkpoint and gets SIGKILL at a random moment; some of them wait until a file is being written."""
+A process learns with a checkpoint and gets SIGKILL at a random moment, now and then while a file is being written."""
 import multiprocessing
 import os
 import tempfile

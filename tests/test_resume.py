@@ -13,7 +13,7 @@ import pytest
 import torch
 from fastai.callback.core import Callback
 from safetensors.torch import save_file
-from stages import STAGES, TINY, Killed, assert_same_generator, fit, random_states
+from stages import STAGES, TINY, Killed, assert_same, assert_same_generator, fit, random_states, state
 
 from tsai_nmvq import generator
 from tsai_nmvq.generator import NMVQGenerator
@@ -58,14 +58,17 @@ def whole(data):
 @pytest.fixture(scope='module')
 def two_stages(whole, tmp_path_factory):
     "A file of its first two stages."
-    gen, path = NMVQGenerator.load(whole.save(tmp_path_factory.mktemp('two')/'two.nmvq')), 'two.nmvq'
+    path = whole.save(tmp_path_factory.mktemp('two')/'two.nmvq')
+    gen = NMVQGenerator.load(path)
     gen._reset('mapper')
-    return gen.save(tmp_path_factory.mktemp('two')/path)
+    return gen.save(path)
 
 
 def killed(*args, at, **kwargs):
-    "A fit that is killed."
-    with pytest.raises(Killed): fit(*args, cbs=[KillAt(*at)], **dict(epochs=EPOCHS) | kwargs)
+    "A fit that is killed -> epochs that were trained."
+    epochs = Epochs()
+    with pytest.raises(Killed): fit(*args, cbs=[epochs, KillAt(*at)], **dict(epochs=EPOCHS) | kwargs)
+    return epochs.seen
 
 
 def gone_on(*args, **kwargs):
@@ -84,6 +87,13 @@ def assert_same_in_all(a, b):
     np.testing.assert_array_equal(a.sample(6, seed=0)[0], b.sample(6, seed=0)[0])
 
 
+def assert_tokenizer_starts_anew(series, path, settings, expected, **options):
+    "Up to the next stage."
+    seen = killed(*series, gen=NMVQGenerator(**settings), checkpoint=path, at=('prior', 0, 'before_epoch'), **options)
+    assert seen[0] == ('tokenizer', 0)
+    assert_same(state(NMVQGenerator.load(path).tokenizer), state(expected))
+
+
 def epochs_from(stage, first): # of that stage, and all of the later ones
     first_of = {stage: first}
     return [(s, i) for s in STAGES[STAGES.index(stage):] for i in range(first_of.get(s, 0), EPOCHS[0])]
@@ -91,16 +101,17 @@ def epochs_from(stage, first): # of that stage, and all of the later ones
 
 # Kills
 
-@pytest.mark.parametrize('stage', STAGES)
 @pytest.mark.parametrize('epoch, event, done', [
     (0, 'after_batch', 0), (0, 'after_epoch', 1), (1, 'after_batch', 1), (2, 'before_epoch', 2), (3, 'after_batch', 3),
     (3, 'after_epoch', 4), (None, 'after_fit', 4)])
-def test_a_killed_stage_goes_on_bit_by_bit(data, whole, tmp_path, stage, epoch, event, done):
+def test_a_killed_stage_goes_on_bit_by_bit(data, whole, tmp_path, epoch, event, done):
     path = tmp_path/'fit.nmvq'
-    killed(*data, checkpoint=path, at=(stage, epoch, event))
-    assert resume.part_of(path).exists() == bool(done)
+    for i, stage in enumerate(STAGES):
+        first, before = killed(*data, checkpoint=path, at=(stage, epoch, event))[:1], STAGES[:i][-1:]
+        assert first == ([(before[0], done)] if before and done < EPOCHS[0] else [(stage, 0)] if done else [])
+        assert resume.part_of(path).exists() == bool(done)
     gen, epochs = gone_on(*data, checkpoint=path)
-    assert epochs == epochs_from(stage, done)
+    assert epochs == epochs_from('mapper', done)
     assert_same_in_all(gen, whole)
     assert_same_in_all(NMVQGenerator.load(path), whole)
 
@@ -214,12 +225,20 @@ def test_all_presets_and_options(data, tmp_path, options):
                                      dict(per_class=True, anneal=True, loss='l1+gan')], ids=str)
 def test_all_losses_and_temperatures_of_the_mapper(data, two_stages, tmp_path, monkeypatch, options):
     monkeypatch.setattr(MapperLearner, '__init__', partialmethod(MapperLearner.__init__, **options))
-    path, expected = shutil.copy(two_stages, tmp_path/'fit.nmvq'), tmp_path/'whole'/'fit.nmvq'
+    path, expected = shutil.copy(two_stages, tmp_path/'fit.nmvq'), tmp_path.with_name(f'{tmp_path.name}_whole')
     for at in [('mapper', 1), ('mapper', 2, 'after_epoch')]: killed(*data, checkpoint=path, at=at)
-    gen, epochs = gone_on(*data, checkpoint=path) if not expected.parent.exists() else None
+    gen, epochs = gone_on(*data, checkpoint=path)
     assert epochs == [('mapper', 3)]
-    expected.parent.mkdir()
-    assert_same_in_all(gen, gone_on(*data, checkpoint=shutil.copy(two_stages, expected))[0])
+    expected.mkdir()
+    assert_same_in_all(gen, gone_on(*data, checkpoint=shutil.copy(two_stages, expected/'fit.nmvq'))[0])
+
+
+def test_the_temperature_is_not_searched_again(data, whole, two_stages, tmp_path, monkeypatch):
+    path = shutil.copy(two_stages, tmp_path/'fit.nmvq')
+    killed(*data, checkpoint=path, at=('mapper', 2))
+    def search_tau(*args, **kwargs): raise AssertionError('searched again')
+    monkeypatch.setattr(MapperLearner, 'search_tau', search_tau)
+    assert_same_in_all(gone_on(*data, checkpoint=path)[0], whole)
 
 
 # Files that are of no use
@@ -245,11 +264,11 @@ def test_another_training_starts_anew_and_says_why(data, tmp_path, options, what
     path, _ = part_of_a_killed_fit(data, tmp_path)
     options = dict(epochs=EPOCHS) | options
     series, settings = options.pop('change', lambda *data: data)(*data), options.pop('gen', TINY)
+    alone = tmp_path/'alone.nmvq'
+    killed(*series, gen=NMVQGenerator(**settings), checkpoint=alone, at=('prior', 0, 'before_epoch'), **options)
     expected = rf'fit.nmvq.part is of another training \(other .*{what}\): the tokenizer starts anew'
     with pytest.warns(UserWarning, match=expected):
-        gen = fit(*series, gen=NMVQGenerator(**settings), checkpoint=path, **options)
-    assert os.listdir(tmp_path) == ['fit.nmvq']
-    assert_same_in_all(gen, fit(*series, gen=NMVQGenerator(**settings), **options))
+        assert_tokenizer_starts_anew(series, path, settings, NMVQGenerator.load(alone).tokenizer, **options)
 
 
 def test_a_stage_of_another_tokenizer_starts_anew(data, whole, tmp_path):
@@ -285,9 +304,9 @@ def flipped(content):
 def test_a_damaged_file_starts_the_stage_anew(data, whole, tmp_path, damage):
     path, part = part_of_a_killed_fit(data, tmp_path)
     part.write_bytes(damage(part.read_bytes()))
-    gen, epochs = gone_on(*data, checkpoint=path)
-    assert epochs == epochs_from('tokenizer', 0)
-    assert_same_in_all(gen, whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        assert_tokenizer_starts_anew(data, path, TINY, whole.tokenizer)
 
 
 @pytest.mark.parametrize('metadata', [None, dict(format='pt'), dict(header='{}'), dict(header='[1]'),
@@ -295,7 +314,7 @@ def test_a_damaged_file_starts_the_stage_anew(data, whole, tmp_path, damage):
 def test_safetensors_of_others_start_the_stage_anew(data, whole, tmp_path, metadata):
     path = tmp_path/'fit.nmvq'
     save_file(dict(a=torch.ones(2)), resume.part_of(path), metadata)
-    assert_same_generator(gone_on(*data, checkpoint=path)[0], whole)
+    assert_tokenizer_starts_anew(data, path, TINY, whole.tokenizer)
 
 
 # Writing
@@ -320,20 +339,15 @@ def test_short_epochs_are_not_written_each(data, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_ends_no_fit(data, whole, tmp_path, monkeypatch):
-    path, write = tmp_path/'fit.nmvq', resume.atomic_write
+    path = tmp_path/'fit.nmvq'
     def full(*args, **kwargs): raise OSError(28, 'No space left on device')
     monkeypatch.setattr(resume, 'atomic_write', full)
     with pytest.warns(UserWarning, match='fit.nmvq.part cannot be written, epochs are not kept: .*No space') as warned:
         gen = fit(*data, epochs=EPOCHS, checkpoint=path)
-    assert len([w for w in warned if 'epochs are not kept' in str(w.message)]) == len(STAGES) and write is not full
+    assert len([w for w in warned if 'epochs are not kept' in str(w.message)]) == len(STAGES)
     assert_same_generator(gen, whole)
 
 
 def test_a_folder_in_its_place_is_named_before_anything_is_learnt(data, tmp_path):
     (tmp_path/'fit.nmvq.part').mkdir()
     with pytest.raises(IsADirectoryError, match='fit.nmvq.part is a folder'): fit(*data, checkpoint=tmp_path/'fit.nmvq')
-
-
-def test_nothing_in_the_file_is_executed(data, tmp_path):
-    _, part = part_of_a_killed_fit(data, tmp_path)
-    assert b'\x80\x04' not in part.read_bytes()[:2] and part.read_bytes()[8:9] == b'{' # safetensors, no pickle

@@ -44,7 +44,9 @@ def read_part(
     if not path.exists(): return None
     try:
         with safe_open(path, 'pt') as f:
-            header = json.loads(f.metadata()['header'])
+            metadata = f.metadata() or {}
+            if metadata.get('format') != FORMAT: return None
+            header = json.loads(metadata['header'])
             tensors = {name: f.get_tensor(name).clone() for name in f.keys()} # noqa: SIM118 - no mapping
         return (header, tensors) if header['checksum'] == _checksum(tensors) else None # a power cut leaves zeros
     except (SafetensorError, OSError, ValueError, TypeError, KeyError): return None
