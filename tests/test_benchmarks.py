@@ -173,6 +173,17 @@ def test_sections_say_what_they_skip(capsys, monkeypatch):
     assert [line.split(',')[0] for line in said] == ['reference: skipped', 'pipeline: skipped', 'precision: skipped']
 
 
+def test_epochs_lost_are_those_done_again(tmp_path):
+    from benchmarks.kills import epochs_lost
+    journal = tmp_path / 'fit.txt'
+    assert epochs_lost(journal) == []
+    journal.write_text('tokenizer begins 0\ntokenizer done 1\ntokenizer done 2\n'       # killed
+                       'tokenizer begins 1\n'                                          # killed before an epoch was done
+                       'tokenizer begins 1\ntokenizer done 2\nprior begins 0\nprior done 1\n'
+                       'prior begins 1\n')
+    assert epochs_lost(journal) == [1, 0, 0]
+
+
 @pytest.mark.slow
 def test_a_row_of_fidelity_and_its_mapper_again(tmp_path, monkeypatch):
     from benchmarks.fidelity.cases import Case

@@ -8,12 +8,13 @@ import sys
 from contextlib import redirect_stdout
 from importlib.metadata import entry_points, version
 from io import StringIO
+from unittest.mock import ANY
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from stages import quick_classifiers, train_shortly
+from stages import STAGES, quick_classifiers, train_shortly
 from wave_files import N_TEST, N_TRAIN, SEQ_LEN, TEST, TRAIN, waves, write_waves
 
 import tsai_nmvq
@@ -23,6 +24,8 @@ from tsai_nmvq.commands.demo import QUICK_EPOCHS
 from tsai_nmvq.data.files import joined_parts
 from tsai_nmvq.data.recording import from_recording
 from tsai_nmvq.generator import NMVQGenerator
+from tsai_nmvq.train import resume
+from tsai_nmvq.train.prior import TokenMasking
 
 COMMANDS = ('nmvq_demo', 'nmvq_fit', 'nmvq_sample', 'nmvq_evaluate')
 
@@ -136,6 +139,26 @@ def test_fit_goes_on_from_its_checkpoint(script, files, fitted, here):
     code, out, _ = script('nmvq_fit', files/'train.npz', 'done.nmvq', '--checkpoint', 'stages.nmvq')
     assert code == 0 and 'epochs:' not in out # all three stages are there
     assert np.array_equal(*(NMVQGenerator.load(file).sample(8, seed=0)[0] for file in ('done.nmvq', fitted)))
+
+
+def test_a_fit_that_is_stopped_says_how_it_goes_on(script, files, here, monkeypatch):
+    train_shortly(monkeypatch)
+    monkeypatch.setattr(resume, 'PERIOD', 0.)
+    monkeypatch.setattr(resume, 'SHARE', float('inf'))
+    def stop(self):
+        if self.learn.stage == 'prior' and self.epoch == 2: raise KeyboardInterrupt
+    args = ['nmvq_fit', files/'train.npz', 'out.nmvq']
+    args += [arg for stage in STAGES for arg in (f'--epochs_{stage}', 3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenMasking, 'after_batch', stop, raising=False)
+        assert script(*args) == (130, ANY, 'nmvq_fit: stopped; with --checkpoint FILE the next one can go on\n')
+        code, _, err = script(*args, '--checkpoint', 'stages.nmvq')
+        assert (code, err) == (130, 'nmvq_fit: stopped; run the same command again to go on\n')
+    assert sorted(os.listdir()) == ['stages.nmvq', 'stages.nmvq.part']
+    code, out, err = script(*args, '--checkpoint', 'stages.nmvq')
+    assert (code, err) == (0, '') and 'tokenizer, epochs' not in out
+    assert '\nprior, epochs: 3, goes on after epoch 2\n' in out and '\nmapper, epochs: 3\n' in out
+    assert sorted(os.listdir()) == ['out.nmvq', 'stages.nmvq']
 
 
 MAX_LINES_OF_A_STAGE = 7 # an empty one, its name and epochs, five of training

@@ -27,6 +27,7 @@ from .train.fit import FitOptions, fit_stage
 from .train.latents import device_of
 from .train.mapper import MapperLearner, check_one_run
 from .train.prior import PriorLearner
+from .train.resume import drop_part
 from .train.tokenizer import TokenizerLearner
 
 __all__ = ['NMVQGenerator']
@@ -65,8 +66,8 @@ class NMVQGenerator:
         epochs:dict|None=None, # {'tokenizer': 40, 'prior': 40, 'mapper': 20}; the preset's schedule for those left out
         bs:int=None, # Batch size of all stages; the schedule's by default
         seed:int=0, # Seed of the whole fit; the global random state is left alone
-        checkpoint=None, # File that keeps each finished stage, so that the same call goes on after a kill
-        cbs=None, # fastai callbacks added to each stage's Learner
+        checkpoint=None, # File that keeps finished stages; after a kill the same call goes on, in the epoch it was in
+        cbs=None, # fastai callbacks added to each stage's Learner; the checkpoint keeps nothing of what they hold
         y_kind:str=None, # 'classes', 'targets' or 'labels' (several a series); guessed by default
         pad_value:float=None # What stands after the end of shorter series, in all channels; NaN by default
     ):
@@ -94,21 +95,17 @@ class NMVQGenerator:
         if self._stages and self.spec != data.spec:
             raise ValueError("these are other series than the generator was fitted on; make a new one and call fit")
         self._reset(from_stage)
-        self._save_finished(fit_options.checkpoint)
+        fit_options.keep_finished(self._stages, self.save)
         return self._fit_missing_stages(data, fit_options)
 
     def _fit_missing_stages(self, data, options):
         for learner in (TokenizerLearner, PriorLearner, MapperLearner):
             if learner.stage in self._stages: continue
-            earlier = list(self._stages.values())
-            self._set_stage(fit_stage(learner, data, *earlier, settings=self.settings[learner.stage],
+            self._set_stage(fit_stage(learner, data, *self._stages.values(), settings=self.settings[learner.stage],
                                       preset=self.preset, device=self.device, options=options))
-            self._save_finished(options.checkpoint)
+            options.keep_finished(self._stages, self.save)
+        drop_part(options.checkpoint)
         return self
-
-    def _save_finished(self, checkpoint):
-        if checkpoint is not None and self._stages: self.save(checkpoint)
-        elif checkpoint is not None: Path(checkpoint).unlink(missing_ok=True)
 
     @classmethod
     def from_learners(cls,

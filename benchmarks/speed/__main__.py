@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from fastcore.script import call_parse
 
-from . import augment, fit, growth, imports, own, pipeline, precision, reference
+from . import augment, checkpoint, fit, growth, imports, own, pipeline, precision, reference
 
-SECTIONS = ('reference', 'own', 'precision', 'augment', 'import', 'growth', 'fit', 'pipeline')
+SECTIONS = ('reference', 'own', 'precision', 'augment', 'import', 'growth', 'fit', 'checkpoint', 'pipeline')
 
 
 @call_parse
@@ -30,6 +30,7 @@ def main(
         'import': imports.measure,
         'growth': growth.measure,
         'fit': partial(fit.measure, data.split(','), path, device),
+        'checkpoint': partial(checkpoint.measure, device=device),
         'pipeline': partial(pipeline.measure, path, device),
     }
     chosen = sections.split(',')

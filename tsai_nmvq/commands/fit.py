@@ -17,7 +17,7 @@ def fit(
     epochs_tokenizer:int=None, # Epochs of stage 1; the preset's by default
     epochs_prior:int=None, # Epochs of stage 2; the preset's by default
     epochs_mapper:int=None, # Epochs of stage 3; the preset's by default
-    checkpoint:str=None, # File that keeps each finished stage, so that the same command goes on after it was stopped
+    checkpoint:str=None, # File that keeps what is learnt, so that the same command goes on after it was stopped
     window:int=None, # The .npy is one long recording [c_in, n_steps], labels one a step: learn windows of so many steps
     stride:int=None, # Steps from one window to the next; window by default, so that none overlap
     y_kind:str=None, # 'classes', 'targets' (real numbers) or 'labels' (a matrix of 0 and 1); guessed by default

@@ -24,11 +24,20 @@ def command(
     def run(*args, **kwargs):
         if not is_cli(): return func(*args, **kwargs)
         try: func(*args, **kwargs)                                       # what it returns is no exit code
-        except KeyboardInterrupt: sys.exit(130)
+        except KeyboardInterrupt:
+            _say_how_to_go_on(kwargs)
+            sys.exit(130)
         except Exception as e:
             if not _is_users(e): raise
             sys.exit(f"{Path(sys.argv[0]).name}: {' '.join(str(e).split())}")
     return call_parse(run)
+
+
+def _say_how_to_go_on(args): # of a command that was stopped
+    if 'checkpoint' not in args: return
+    how = ('run the same command again to go on' if args['checkpoint']
+           else 'with --checkpoint FILE the next one can go on')
+    print(f"{Path(sys.argv[0]).name}: stopped; {how}", file=sys.stderr)
 
 
 def _is_users(error): # raised by a check of this package or by the operating system; the traceback of a bug stays
@@ -58,7 +67,10 @@ def stage_lines(
 ): # fastai Callback
     "Say which stage begins, and mark its end."
     from fastai.callback.core import Callback
-    def before_fit(self): print(f"\n{self.learn.stage}, epochs: {self.n_epoch}", flush=True)
+    def before_fit(self):
+        first = self.learn.first_epoch
+        goes_on = f', goes on after epoch {first}' if first else ''
+        print(f"\n{self.learn.stage}, epochs: {self.n_epoch}{goes_on}", flush=True)
     def after_fit(self): clock.mark(self.learn.stage)
     return Callback(before_fit=before_fit, after_fit=after_fit)
 

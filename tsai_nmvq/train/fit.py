@@ -1,11 +1,13 @@
 """One stage after another: how `NMVQGenerator.fit` learns each of them."""
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..atomic import check_writable
+from ..atomic import check_writable, remove
 from ..data.intake import SeriesData
 from ..presets import check_epochs
 from ..rng import check_seed, isolated_rng
+from .resume import ResumeStage, drop_part, part_of, training_key
 from .stage import StageLearner
 
 __all__ = ['FitOptions', 'fit_stage']
@@ -17,13 +19,24 @@ class FitOptions:
     epochs:dict|None = None # {'tokenizer': 40, 'prior': 40, 'mapper': 20}; the preset's schedule for those left out
     bs:int|None = None      # Batch size of all stages; the schedule's by default
     seed:int = 0            # Of each stage
-    checkpoint:Any = None   # File that keeps each finished stage
-    cbs:Any = None          # fastai callbacks added to each stage's Learner
+    checkpoint:Any = None   # File that keeps each finished stage; beside it another keeps the epochs of one under way
+    cbs:Any = None          # fastai callbacks added to each stage's Learner; files keep nothing of them
 
     def __post_init__(self):
         check_epochs(self.epochs)
         check_seed(self.seed)
-        if self.checkpoint is not None: check_writable(self.checkpoint)
+        if self.checkpoint is None: return
+        for file in (self.checkpoint, part_of(self.checkpoint)): check_writable(file)
+
+    def keep_finished(self,
+        stages:dict, # {stage: model}; those that have been learnt
+        save:Callable # Function of a file: writes them
+    ):
+        "Write finished stages to the checkpoint, where there is one; what was kept of the last one's epochs goes."
+        if self.checkpoint is None: return
+        if stages: save(self.checkpoint)
+        else: remove(self.checkpoint)
+        drop_part(self.checkpoint)
 
 
 def fit_stage(
@@ -41,4 +54,9 @@ def fit_stage(
     with isolated_rng(options.seed, device):
         learn = learner(data, *earlier, preset=preset, settings=settings, bs=options.bs, device=device, cbs=options.cbs)
         learn.model.to(device)
-        return learn.fit_schedule((options.epochs or {}).get(learner.stage))
+        epochs = (options.epochs or {}).get(learner.stage) or learn.scheduled_epochs
+        if options.checkpoint is not None:
+            resume = ResumeStage(part_of(options.checkpoint), training_key(learn, data, earlier, epochs, options.seed))
+            resume.prepare(learn)
+            learn.add_cb(resume)
+        return learn.fit_schedule(epochs)

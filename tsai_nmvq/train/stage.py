@@ -5,7 +5,7 @@ from typing import Any
 
 import fastai.callback.schedule  # noqa: F401 - gives Learner fit_one_cycle and lr_find
 import torch
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelEpochException
 from fastai.learner import AvgMetric, Learner, Metric
 from fastai.optimizer import OptimWrapper
 
@@ -31,7 +31,8 @@ class StageLearner(Learner):
     """A Learner over rows of the training split, that records figures of the training epochs too.
 
     Its callbacks hand each other, and the metrics, one object a batch: `stage_batch`."""
-    stage = '' # 'tokenizer', 'prior' or 'mapper'
+    stage = ''      # 'tokenizer', 'prior' or 'mapper'
+    first_epoch = 0 # Epochs that a training which goes on has behind it
 
     def __init__(self,
         train:Rows, # Read as tuples of tensors
@@ -65,6 +66,11 @@ class StageLearner(Learner):
         "Train as the preset's schedule has it, by fastai's one-cycle policy, like `NMVQGenerator.fit`. Returns self."
         with shown_progress(self): self.fit_one_cycle(epochs or self.scheduled_epochs, lr or self.schedule.lr)
         return self
+
+    def _do_fit(self): # fastai's SkipToEpoch shows callbacks epochs in which nothing is trained
+        for epoch in range(self.first_epoch, self.n_epoch):
+            self.epoch = epoch
+            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
 
     def show_results(self,
         n:int=4, # Series to show
