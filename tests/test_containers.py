@@ -11,7 +11,8 @@ from scipy.sparse import csr_matrix
 from tsai.all import TSTensor, get_ts_dls, ts_learner
 from tsai.data.preparation import df2xy
 
-from tsai_nmvq.data.containers import as_array, as_labels_array, as_rows, series_from_frame
+from tsai_nmvq.data.containers import as_array, as_labels_array, as_rows
+from tsai_nmvq.data.frames import series_from_frame
 
 LENGTHS = 18, 20, 16, 20, 17
 

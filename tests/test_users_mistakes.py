@@ -1,4 +1,6 @@
 """What users did to the intake, and what they get: a right result, or a sentence before anything is learnt."""
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from tsai_nmvq.augment.transform import NMVQAugment
 from tsai_nmvq.class_evaluation import class_scores
 from tsai_nmvq.commands.fit import fit as fit_command
 from tsai_nmvq.commands.sample import sample as sample_command
+from tsai_nmvq.data.frames import series_from_frame
 from tsai_nmvq.data.recording import from_recording
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.oversampler import NMVQOverSampler
@@ -305,3 +308,130 @@ def test_commands_take_and_give_sets_of_labels(data, tmp_path, monkeypatch):
     assert set(made.spec.vocab) == {'0', '1'} and made.spec.conditions.kind == 'labels'
     file = sample_command(str(tmp_path/'lists.nmvq'), 6, str(tmp_path/'lists.npz'), seed=0)
     assert set(np.load(file, allow_pickle=False)['y']) == {'b + one', 'two'}
+
+
+# A second look
+
+def test_the_training_loader_decides_on_gaps(data, gaps, gappy_gen):
+    X, y, splits = data
+    for train, valid in ((X, gaps), (gaps, X)):
+        both = np.concatenate([train[:50], valid[50:]])
+        augment = NMVQAugment(gappy_gen, mode='generate', seed=0)
+        made = loaders(both, y, splits, augment).train.one_batch()[0][16:]
+        assert made.isnan().any() == np.isnan(train[:50]).any()
+
+
+def test_gaps_of_any_row_count(gappy_gen, data):
+    X = np.resize(data[0], (1300, 1, 50)).copy()
+    X[1250:] = np.nan_to_num(X[1250:]) + np.where(np.arange(50) == 7, NAN, 0)
+    y, rows = np.resize(data[1], 1300), list(range(1300))
+    augment = NMVQAugment(gappy_gen, mode='generate', seed=0)
+    assert loaders(X, y, (rows, rows[:10]), augment).train.one_batch()[0][16:].isnan().any()
+
+
+def test_samples_have_the_pads_of_the_loader(data, uneven):
+    padded = np.nan_to_num(uneven, nan=-9.)
+    gen = fit(padded, *data[1:], pad_value=-9.)
+    for X, has_pads in ((padded, True), (uneven, False)):
+        augment = NMVQAugment(gen, mode='generate', seed=0)
+        made = loaders(X, *data[1:], augment).train.one_batch()[0][16:].as_subclass(torch.Tensor)
+        assert (made == -9).any() == has_pads and made.isnan().any() != has_pads
+    y = np.asarray(['a'] * 40 + ['b'] * 10)
+    over = NMVQOverSampler(fit(padded[:50], y, pad_value=-9.), mode='generate', random_state=0)
+    assert (over.fit_resample(padded[:50], y)[0][50:] == -9).mean() > 0.1
+
+
+@pytest.mark.parametrize('func', ['map', 'perturb'])
+def test_masks_are_kept_by_variations(gaps, gappy_gen, func):
+    masked = np.ma.masked_array(np.nan_to_num(gaps[:5], nan=-999), np.isnan(gaps[:5]))
+    how = {} if func == 'map' else dict(magnitude=0., mapped=False)
+    np.testing.assert_array_equal(getattr(gappy_gen, func)(masked, **how), getattr(gappy_gen, func)(gaps[:5], **how))
+
+
+@pytest.mark.parametrize('value', [0.1, 12345.678])
+def test_a_constant_channel_stays_so_in_a_warp(data, value):
+    X = np.concatenate([data[0], np.full_like(data[0], value)], 1)
+    gen = fit(X, *data[1:])
+    gen.anchors = replace(gen.anchors, strength=0.05)
+    made = loaders(X, *data[1:], NMVQAugment(gen, seed=0)).train.one_batch()[0]
+    assert (made[:, 1] == np.float32(value)).all() and f'channel 1: always {value:g}' in repr(gen)
+
+
+def test_commands_see_what_float32_cannot_tell_apart(data, tmp_path):
+    X = np.concatenate([1e6 + 0.01 * data[0].astype(float), data[0]], 1)
+    np.savez(tmp_path/'far.npz', X=X[:50], y=data[1][:50])
+    with pytest.raises(ValueError, match='which float32 does not tell apart'):
+        fit_command(str(tmp_path/'far.npz'), str(tmp_path/'far.nmvq'))
+
+
+def test_leaks_are_refused_in_splits_of_any_kind():
+    windows = from_recording(np.sin(np.arange(4000) / 9), 128, 32)
+    what = 'pairs of a training and a test window share steps'
+    for splits in ((slice(0, 60), slice(60, None)), (slice(0, 60), list(range(60, 100))), (range(60), slice(60, None))):
+        with pytest.raises(ValueError, match=what): fit(windows, None, splits)
+
+
+def test_a_missing_row_of_a_channel_is_missing_at_its_time():
+    rows = [(i, f, t, 100 * (f == 'b') + t) for i in range(3) for f in 'ab' for t in range(20)]
+    rows.remove((1, 'b', 3, 103))
+    df = pd.DataFrame(rows, columns=['id', 'feat', 't', 'v'])
+    X, _ = series_from_frame(df, 'id', feat_col='feat', sort_by='t', data_cols=['v'], steps_in_rows=True)
+    b = 100. + np.arange(20)
+    b[3] = NAN
+    np.testing.assert_array_equal(X[1], [np.arange(20), b])
+    with pytest.raises(ValueError, match='channels of series 1 have different numbers of rows'):
+        series_from_frame(df.drop(columns='t'), 'id', feat_col='feat', data_cols=['v'], steps_in_rows=True)
+
+
+def test_lists_of_whole_number_labels_are_lists(data):
+    gen = fit(data[0], [[0, 1], [0], [1], []] * 20, data[2])
+    assert gen.sample(3, y=[[0, 1]] * 3, seed=0)[1].tolist() == [[0, 1]] * 3
+    assert gen.spec.to_ids([[0, 1], [0, 1]]).tolist() == [gen.spec.to_ids([[0, 1], [0]])[0]] * 2
+    assert gen.spec.to_ids([[], []]).tolist() == [gen.spec.to_ids([[], [0]])[0]] * 2
+
+
+@pytest.mark.parametrize('ask', [{'a'}, ['a'], 'a'])
+def test_a_set_of_one_label_can_be_asked_for(data, ask):
+    gen = fit(data[0], [['a'], ['a', 'b']] * 40, data[2])
+    assert gen.sample(3, y=ask, seed=0)[1].tolist() == [['a']] * 3
+
+
+def test_small_integers_are_clipped(data):
+    phase = np.random.default_rng(0).uniform(0, 6, (50, 1)) + np.linspace(0, 9, 64)
+    X, y = (127.5 + 127 * np.sin(phase)).round().astype(np.uint8)[:, None], np.asarray(['a'] * 40 + ['b'] * 10)
+    gen = fit(X, y)
+    gen.anchors = replace(gen.anchors, strength=0.08)
+    made = [NMVQOverSampler(gen, random_state=0).fit_resample(kind, y)[0][50:] for kind in (X, X.astype(np.float32))]
+    assert np.array_equal(made[0], np.clip(made[1].round(), 0, 255)) and made[0].dtype == np.uint8
+
+
+def test_two_transforms_mark_their_rows_alike(data):
+    gen = fit(*data)
+    xb, _ = loaders(*data, NMVQAugment(gen, seed=0), NMVQAugment(gen, mode='generate', seed=1)).train.one_batch()
+    assert (xb.n_real, xb.n_rows, len(xb)) == (16, 64, 64)
+
+
+def test_balance_without_a_known_rare_class_goes_on(data):
+    X, y, splits = data
+    gen = fit(X, np.where(np.arange(80) % 2, 'q', '1'), splits)
+    for names in (['z', '1'], ['z', 'x']):
+        y = np.asarray(names)[(np.arange(80) % 5 > 0).astype(int)]
+        how = dict(mode='generate', balance=True, append=False, unknown='skip', p=0.3)
+        assert len(loaders(X, y, splits, NMVQAugment(gen, **how)).train.one_batch()[0]) == 16
+
+
+def test_an_oversampler_warps_by_any_generator(data, target_gen):
+    X, y = data[0][:50], np.asarray(['a'] * 40 + ['b'] * 10)
+    for gen in (target_gen, fit(X)): assert len(NMVQOverSampler(gen, random_state=0).fit_resample(X, y)[0]) == 80
+
+
+def test_missing_labels_are_named_by_their_row_in_scores(data):
+    gen, y = fit(*data), data[1].astype(object)
+    y[60] = None
+    for func in (gen.evaluate, gen.show):
+        with pytest.raises(ValueError, match='label 60 is missing'): func(data[0], y, data[2])
+
+
+@pytest.mark.parametrize('func', ['evaluate', 'show'])
+def test_seeds_are_checked_everywhere(data, gen, func):
+    with pytest.raises(ValueError, match='seed is -1'): getattr(gen, func)(*data, seed=-1)

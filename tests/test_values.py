@@ -18,7 +18,7 @@ def seen(*chunks):
 
 
 @pytest.mark.parametrize('x, values', [
-    (RNG.standard_normal(5000), FREE), (np.full(5000, 3.), FREE), ([], FREE),
+    (RNG.standard_normal(5000), FREE), (np.full(5000, 3.), ChannelValues(grid=(3.,))), ([], FREE),
     (RNG.integers(0, 2, 5000), ChannelValues(grid=(0., 1.))),
     (RNG.choice([-1.5, 0.25, 7], 5000), ChannelValues(grid=(-1.5, 0.25, 7.))),
     (RNG.poisson(3, 5000) * 10, ChannelValues(grid=tuple(np.unique(RNG.poisson(3, 5000) * 10.)))),

@@ -10,7 +10,7 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'models.mapper': ('NeuralMapper',),
     'data.recording': ('from_recording',),
     'data.spec': ('SeriesSpec',),
-    'data.containers': ('series_from_frame',),
+    'data.frames': ('series_from_frame',),
     'metrics.frechet': ('fid', 'conditional_fid'),
     'metrics.classifier': ('inception_score', 'tstr', 'trtr'),
     'metrics.distance': ('novelty',),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .data.containers import as_labels_array
 from .data.intake import n_series, read_series
+from .data.labels import check_no_missing
 from .data.spec import SeriesSpec
 from .data.splits import both_parts, split_rows
 from .metrics.classifier import SeriesClassifier, fit_classifier, inception_score, trtr, tstr
@@ -40,8 +41,18 @@ def split_series(
     if y is not None and len(y) != n: raise ValueError(f"X has {n} rows and y {len(y)}; they must match")
     parts = both_parts(splits, n)
     if hasattr(X, 'check_splits'): X.check_splits(splits)                # windows may overlap
-    names = [None if y is None else spec.to_labels(spec.to_ids(y[rows])) for rows in parts]
+    names = [None if y is None else class_names(y, rows, spec) for rows in parts]
     return [LabelledSeries(read_series(X, spec, rows), labels) for rows, labels in zip(parts, names)]
+
+
+def class_names(
+    y:np.ndarray, # Labels, targets or sets of labels of all series
+    rows:np.ndarray, # Those that are asked for [m]
+    spec:SeriesSpec # Of the generator
+) -> np.ndarray: # [m]
+    "Names of the generator's classes. ValueError for a label that is missing, or that the training split never had."
+    check_no_missing(y[rows], rows)
+    return spec.to_labels(spec.to_ids(y[rows]))
 
 
 def sample_variants(
@@ -83,7 +94,7 @@ def shown_sets(
     "Some real series, and samples of the same classes before and after the mapper."
     rows = np.arange(n_series(X)) if splits is None else split_rows(splits[-1], n_series(X))
     rows = np.random.default_rng(seed).permutation(rows)[:SHOWN_SERIES]
-    names = gen.spec.to_labels(gen.spec.to_ids(as_labels_array(y)[rows])) if gen.spec.vocab and y is not None else None
+    names = class_names(as_labels_array(y), rows, gen.spec) if gen.spec.vocab and y is not None else None
     sets = {'real': read_series(X, gen.spec, rows)}
     variants = {name: how for name, how in sample_variants(gen.sampler).items() if name != 'prior alone'}
     sets |= {name: gen.sample(len(rows), names, seed, missing='nan', **how)[0] for name, how in variants.items()}

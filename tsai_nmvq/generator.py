@@ -189,7 +189,7 @@ class NMVQGenerator:
         seed:int=0 # Seed of the mapper's noise
     ): # Array, or a tensor as xb; what is missing in xb stays missing
         "The neural mapper alone."
-        return self.sampler.map(self._taken('mapper', xb), generator_on(self.device, seed))
+        return self.sampler.map(self._taken('mapper', xb), generator_on(self.device, check_seed(seed)))
 
     def perturb(self,
         xb, # Series [n, c_in, seq_len], array, tensor or another container, original units
@@ -250,6 +250,7 @@ class NMVQGenerator:
         What 'reconstructed' has over the floor is the tokenizer's share of the gap; 'prior alone' starts from nothing.
         FID falls as n grows: compare rows, not tables of different n."""
         self._check_fitted('prior')
+        check_seed(seed)
         train, test = split_series(X, y, splits, self.spec)
         return generator_scores(self, train, test, n or len(train.x), seed, n_draws=n_draws, with_tstr=with_tstr,
                                 with_statistics=with_statistics)
@@ -263,7 +264,7 @@ class NMVQGenerator:
     ): # matplotlib axes [4]
         "Real series, samples before and after the mapper, and all of them as points in the plane of ROCKET features."
         self._check_fitted('prior')
-        sets, labels = shown_sets(self, X, y, splits, seed)
+        sets, labels = shown_sets(self, X, y, splits, check_seed(seed))
         features = RocketFeatures.fit(sets['real'], seed=seed)
         return plot_sets(sets, {name: features(x) for name, x in sets.items()}, labels, **plot)
 

@@ -13,7 +13,7 @@ from sklearn_compat.utils.validation import validate_data
 
 from .augment.rows import MAGNITUDES, MODES, VARIATIONS
 from .augment.source import given_generator
-from .evaluation import gaps_of
+from .data.missing import kind_of_gaps
 from .generator import NMVQGenerator
 from .models.tokenizer import MIN_SEQ_LEN
 from .rng import generator_on
@@ -45,6 +45,7 @@ class NMVQOverSampler(BaseOverSampler):
     def _check_X_y(self, X, y):
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         if np.ndim(X) == 3:
+            if isinstance(X, np.ma.MaskedArray): X = np.ma.filled(X.astype(float), np.nan)
             X = check_array(X, allow_nd=True, estimator=self, ensure_all_finite='allow-nan') # generators know gaps
             if len(X) != len(y): raise ValueError(f"X has {len(X)} series and y has {len(y)} labels; pass one each")
         else: X, y = validate_data(self, X=X, y=y, reset=True, accept_sparse=['csr', 'csc'])
@@ -63,7 +64,8 @@ class NMVQOverSampler(BaseOverSampler):
         for name, n in self.sampling_strategy_.items():
             if not n: continue
             base = x[rng.choice(np.flatnonzero(y == name), n)]
-            made.append(self._made(base, name, int(rng.integers(2 ** 31 - 1))).reshape(n, *X.shape[1:]).astype(X.dtype))
+            new = self._made(base, name, int(rng.integers(2 ** 31 - 1))).reshape(n, *X.shape[1:])
+            made.append(_of_type(new, X.dtype))
             labels.append(np.full(n, name, y.dtype))
         return np.concatenate(made), np.concatenate(labels)
 
@@ -82,9 +84,13 @@ class NMVQOverSampler(BaseOverSampler):
         return ''
 
     def _made(self, base, name, seed): # base [n, c_in, seq_len], all of one class -> as many synthetic series
-        if self.mode == 'generate': return self.gen_.sample(len(base), y=name, seed=seed, missing=gaps_of(base))[0]
+        if self.mode == 'generate':
+            missing = kind_of_gaps(torch.as_tensor(base), self.gen_.spec.pad_value)
+            return self.gen_.sample(len(base), y=name, seed=seed, missing=missing)[0]
         sampler = self.gen_.sampler
-        ids = torch.as_tensor(self.gen_.spec.to_ids(np.full(len(base), name)))
+        ids = None                                                       # a warp needs no class
+        if self.gen_.spec.vocab and self.gen_.spec.conditions.kind == 'classes':
+            ids = torch.as_tensor(self.gen_.spec.to_ids(np.full(len(base), name)))
         base, rng = base.astype(np.float32), generator_on(sampler.device, seed)
         return VARIATIONS[self.mode](sampler, base, MAGNITUDES.get(self.mode, 1.), ids, rng, True)
 
@@ -99,3 +105,8 @@ class NMVQOverSampler(BaseOverSampler):
 
     def _filled(self, counts): # {class: series} -> the same after filling up
         return {name: counts[name] + n for name, n in self.sampling_strategy_.items()}
+
+
+def _of_type(x, dtype): # rounded and clipped where the type holds whole numbers of a range
+    if dtype.kind not in 'iu': return x.astype(dtype)
+    return np.clip(x.round(), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)

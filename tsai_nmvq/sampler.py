@@ -91,7 +91,7 @@ class Sampler:
             order = torch.randperm(n, generator=generator, device=self.device)
             return torch.as_tensor(ids, device=self.device)[order]
         ids = self.spec.to_ids(y)
-        if is_single(y) or len(y) > len(ids): ids = np.repeat(ids, n)    # or one set of labels
+        if is_single(y) or (len(ids) == 1 and self.spec.conditions.kind == 'labels'): ids = np.repeat(ids, n) # one set
         if len(ids) != n: raise ValueError(f"y has {len(ids)} labels for n = {n}; pass one label or one each")
         return torch.as_tensor(ids, device=self.device)
 

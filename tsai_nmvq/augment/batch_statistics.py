@@ -26,11 +26,12 @@ class AugmentedTensor(TSTensor, metaclass=_PortableType):
     @classmethod
     def of(cls,
         real:Tensor, # [n, c_in, seq_len]
-        synthetic:Tensor # [m, c_in, seq_len]
+        synthetic:Tensor, # [m, c_in, seq_len]
+        n_real:int=None # Rows that are real, where an earlier transform has added some; n by default
     ) -> 'AugmentedTensor': # [n + m, c_in, seq_len]
         "Real rows, then synthetic ones."
         x = torch.cat((real, synthetic)).as_subclass(cls)
-        x.n_real, x.n_rows = len(real), len(x)
+        x.n_real, x.n_rows = len(real) if n_real is None else n_real, len(x)
         return x
 
     @classmethod

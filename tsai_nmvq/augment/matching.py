@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 
 from ..data.labels import match_labels
-from ..data.missing import padding_to_nan
+from ..data.missing import kind_of_gaps
+from ..data.rows import chunk_indices
 from ..data.spec import SeriesSpec
 from .classes import ClassMap
 from .portable import Portable
 
-__all__ = ['ConditionMap', 'TargetMap', 'SetMap', 'have_gaps', 'match_loader']
-
-LOOKED_AT = 256 # series
+__all__ = ['ConditionMap', 'TargetMap', 'SetMap', 'gaps_of', 'match_loader']
 
 
 class ConditionMap(Protocol):
@@ -74,13 +73,13 @@ class SetMap(Portable):
     def same_as(self, other): return isinstance(other, SetMap) and torch.equal(self.sets.cpu(), other.sets.cpu())
 
 
-def have_gaps(
+def gaps_of(
     dl, # tsai's loader
     spec:SeriesSpec # Of the generator
-) -> bool:
-    "Whether some of the loader's first series have missing values."
-    x = dl.dataset[list(range(min(LOOKED_AT, len(dl.dataset))))][0]
-    return not padding_to_nan(x.as_subclass(Tensor).float(), spec.pad_value).isfinite().all()
+) -> str: # `missing` of `Sampler.finished`
+    "What samples have where the loader's series have gaps: NaN, the generator's pad value too, or none."
+    found = {kind_of_gaps(dl.dataset[idx][0], spec.pad_value) for idx in chunk_indices(len(dl.dataset))}
+    return next(how for how in ('like data', 'nan', 'complete') if how in found)
 
 
 def match_loader(

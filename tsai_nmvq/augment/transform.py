@@ -21,7 +21,7 @@ from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .callers import is_mixed, is_training_step
 from .classes import ClassMap, are_ids, balancing_weights, class_shares
-from .matching import ConditionMap, have_gaps, match_loader
+from .matching import ConditionMap, gaps_of, match_loader
 from .pool import SeriesPool, pool_size
 from .portable import ByName, Portable
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows
@@ -43,7 +43,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     instead = ItemTransform                                              # does nothing
     _classes:ConditionMap|None          # The loader's classes and the generator's
     _shares:np.ndarray|None             # Of the loader's classes in training; None where there is no one class a row
-    _have_gaps:bool|None                # Whether the loader's series have gaps: samples have some only where these do
+    _gaps:str                           # What samples have where the loader's series have gaps, see `Sampler.finished`
     _pool:SeriesPool|None               # Series kept ready
     _bank:RowBank|None                  # Real rows by class, where classes are drawn
     _draws:torch.Generator|None         # Source of randomness on the batch's device
@@ -80,7 +80,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         self.magnitude = MAGNITUDES.get(mode, 1.) if magnitude is None else magnitude
         self.balance, self.append, self.mapped = balance, append, mapped
         self.pool_size, self.reuse, self.unknown, self.seed = pool_size, reuse, unknown, seed
-        self._paused, self._classes, self._shares, self._have_gaps = False, None, None, None
+        self._paused, self._classes, self._shares, self._gaps = False, None, None, 'like data'
         for name in TRANSIENT: setattr(self, name, None)
 
     # Set up
@@ -94,12 +94,13 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
             raise ValueError("NMVQAugment matches its generator's classes with the loaders', which add_tfms does not "
                              "tell; pass it in batch_tfms when the loaders are made")
         if self.gen is None or dl is None or len(dl.dataset) == 0: return
-        if self.mode == 'generate' and self.gen.spec.missing: self._have_gaps = have_gaps(dl, self.gen.spec)
+        is_training = getattr(dl.dataset, 'split_idx', 0) == 0
+        if is_training and self.mode == 'generate' and self.gen.spec.missing: self._gaps = gaps_of(dl, self.gen.spec)
         classes = match_loader(dl, self.gen.spec, self.mode == 'generate', self.balance, self.unknown)
         if self._classes is not None and classes is not None and not self._classes.same_as(classes):
             raise ValueError("this NMVQAugment serves loaders with other classes already; make one for each data set")
         self._classes = classes or self._classes
-        if isinstance(classes, ClassMap) and getattr(dl.dataset, 'split_idx', 0) == 0:
+        if isinstance(classes, ClassMap) and is_training:
             self._shares = class_shares(dl, len(classes.to_gen))
 
     def _is_set_up(self): # a Pipeline empties `fs`, fills it one transform at a time, keeps each as an attribute too
@@ -118,8 +119,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         like = torch.empty(0, device=self.gen.device) if like is None else like
         generator = generator_on(self.gen.device, self._seed + 1)
         size = self.pool_size or pool_size(self.gen.spec.n_series)
-        missing = 'like data' if self._have_gaps or self._have_gaps is None else 'complete'
-        self._pool = SeriesPool(self.gen, size, self.reuse, self.mapped, generator, like, missing)
+        self._pool = SeriesPool(self.gen, size, self.reuse, self.mapped, generator, like, self._gaps)
         return self
 
     @property
@@ -167,7 +167,9 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         y_base, chosen = None if y is None else y_real[base], torch.ones_like(base, dtype=torch.bool)
         made = self._row_kind(x, generator).draw(real[base], y_base, chosen, self.magnitude)
         new = made.x[made.valid]
-        x = AugmentedTensor.of(real, new) if type(x) is TSTensor else _like(torch.cat((real, new)), x)
+        n_real = getattr(x, 'n_real', None)                              # of another NMVQAugment before this one
+        is_tsais = type(x) in (TSTensor, AugmentedTensor)
+        x = AugmentedTensor.of(real, new, n_real) if is_tsais else _like(torch.cat((real, new)), x)
         return x, y if made.y is None else _like(torch.cat((y_real, made.y[made.valid])), y)
 
     def _evened_out(self, x, y, generator): # earlier rows of rare classes in the place of rows of frequent ones
@@ -200,7 +202,10 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         weights, classes = self._class_shares, self._classes
         if self.balance: weights = weights > 0 if self.append else balancing_weights(weights, 1 - self.p, self.p)
         weights = torch.tensor(weights, dtype=torch.float, device=device)
-        if self.mode not in VARIATIONS and isinstance(classes, ClassMap): weights = weights * (classes.to_gen >= 0)
+        if self.mode not in VARIATIONS and isinstance(classes, ClassMap):
+            known = (classes.to_gen >= 0).float()
+            weights = weights * known if (weights * known).any() else known
+            if not known.any(): return None
         return ClassDraw(weights, generator)
 
     @property

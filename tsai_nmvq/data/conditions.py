@@ -67,6 +67,8 @@ class Conditions:
     ) -> np.ndarray: # Class ids [n], int64; -1 where there is no such class
         "Class ids by name, by bin or by set."
         if self.kind == 'labels' and isinstance(y, ONE_SET) and not any(isinstance(v, ROWS) for v in y): y = [list(y)]
+        if self.kind == 'labels' and not self.multi_hot and isinstance(y, list) and y and isinstance(y[0], ROWS):
+            return self._set_ids(_as_lists(y))
         y = np.atleast_1d(np.asarray(y, dtype=object)) if is_single(y) else as_labels_array(y)
         check_no_missing(y)
         are_names = y.ndim == 1 and all(isinstance(v, str) for v in y)
@@ -76,7 +78,8 @@ class Conditions:
         return ids if (ids >= 0).all() else np.searchsorted(self.edges, _targets(y), side='right')
 
     def _set_ids(self, y):
-        if y.ndim == 1 and y.dtype.kind in 'biuf': y = y[None]           # one row of a matrix
+        if y.ndim == 2 and not self.multi_hot: y = _as_lists(y.tolist())
+        if y.ndim == 1 and y.dtype.kind in 'biuf': y = y[None] if self.multi_hot else _as_lists([y.tolist()])
         labels, sets, is_matrix = _sets(y)
         if is_matrix and len(labels) != len(self.labels):
             raise ValueError(f"y has {len(labels)} columns, expected one for each of the {len(self.labels)} labels")
@@ -101,6 +104,12 @@ class Conditions:
     def matrix(self) -> np.ndarray: # [n_classes, n_labels], bool
         "Of sets: which labels each class has."
         return np.asarray([np.isin(np.arange(len(self.labels)), members) for members in self.sets])
+
+
+def _as_lists(y): # -> [n] of lists, however alike they are
+    rows = np.empty(len(y), dtype=object)
+    for i, row in enumerate(y): rows[i] = list(row)
+    return rows
 
 
 def _guess(y): # array from `as_labels_array` -> kind
@@ -128,6 +137,7 @@ def _sets(y): # array from `as_labels_array` -> (labels, members of each row's s
                              "labels")
         return tuple(range(y.shape[1])), [tuple(np.flatnonzero(row).tolist()) for row in y], True
     rows = [list(row) if isinstance(row, ROWS) else [row] for row in y.tolist()]
+    if not any(rows): return (), [()] * len(rows), False
     flat = np.empty(sum(map(len, rows)), dtype=object)
     flat[:] = [v for row in rows for v in row]
     labels, places = np.unique(class_labels(flat, real=True), return_inverse=True)

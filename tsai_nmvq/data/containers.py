@@ -13,7 +13,7 @@ from torch import Tensor
 from ..models.tokenizer import MIN_SEQ_LEN
 from .rows import Rows
 
-__all__ = ['as_rows', 'as_array', 'plain_numbers', 'as_labels_array', 'series_from_frame']
+__all__ = ['as_rows', 'as_array', 'plain_numbers', 'as_labels_array', 'frame_values', 'laid_out']
 
 LISTS = list, tuple, L
 NUMBERS = Real, np.bool_, Decimal, type(None), type(pd.NA) # None and NA become NaN
@@ -56,7 +56,8 @@ def plain_numbers(
     if isinstance(x, Tensor): x = _tensor_array(x)
     if isinstance(x, np.ma.MaskedArray): return _to_floats(x)
     x = np.asarray(x)
-    return _from_objects(x, name) if kind == 'O' else x.astype(np.float32) if kind == 'b' else x
+    if kind == 'O': return _from_objects(x, name)
+    return x.astype(np.float32 if kind == 'b' else x.dtype.newbyteorder('='), copy=False)
 
 
 def as_labels_array(
@@ -78,33 +79,6 @@ def as_labels_array(
     y = np.asarray(y)
     if y.dtype.kind == 'S': return np.char.decode(y, 'utf-8', 'replace')
     return _plain_labels(y.astype(object)) if y.dtype.kind in 'OT' else y
-
-
-def series_from_frame(
-    df, # DataFrame; it is left as it is
-    sample_col, # Column(s) that name the series; None if each row is one
-    feat_col=None, # Column that names the channel, where channels have their own rows
-    steps_in_rows:bool=None, # A row a step, a column a channel, or a row a series; None: if samples repeat
-    data_cols=None, # Columns of values; by default all that are not named here
-    target_col=None, # Column(s) of the target, the same in all rows of a series
-    sort_by=None # Column(s) that sort the steps; by default they are in order
-) -> tuple: # (X [n, c_in, seq_len] sorted by sample_col, NaN after a series' end; y [n] or [n, k], or None)
-    "tsai's `df2xy` for series of any lengths, with one target each."
-    samples, features, targets, order = map(_columns, (sample_col, feat_col, target_col, sort_by))
-    data = _columns(data_cols) or [col for col in df.columns if col not in {*samples, *features, *targets, *order}]
-    absent = [col for col in (*samples, *features, *targets, *order, *data) if col not in df.columns]
-    if not data: raise ValueError(f"df has no columns of values beside {list(df.columns)}; name them as data_cols")
-    if absent: raise ValueError(f"df has no columns {absent}, it has {list(df.columns)}; name some of these")
-    if order: df = df.sort_values(order, kind='stable')
-    sample = _group_ids(df, samples) if samples else np.arange(len(df))
-    feature = _group_ids(df, features) if features else np.zeros(len(df), int)
-    values = _frame_values(df[data], 'df', 'choose data_cols of numbers')
-    X = _laid_out(sample, feature, values)
-    n, n_features, n_rows, _ = X.shape
-    if steps_in_rows is None: steps_in_rows = n_rows > 1
-    by_row = steps_in_rows and not features
-    X = X[:, 0].swapaxes(1, 2) if by_row else X.reshape(n, n_features, n_rows * len(data))
-    return np.ascontiguousarray(X), _targets(df, samples, sample, targets) if targets else None
 
 
 def _collection(X): # any container -> array, tensor, store or series list, [n, c_in, seq_len] of numbers or masked ones
@@ -241,7 +215,7 @@ def _from_frame(df): # -> array [n, c_in, seq_len], or list of series by channel
         raise ValueError(f"X has an index of {df.index.nlevels} levels, expected two (series, time); drop the others")
     if df.index.nlevels == 2: return _from_long(df)
     if len(df) and any(map(_is_sequence, df.iloc[0])): return list(map(list, df.itertuples(index=False, name=None)))
-    x = _frame_values(df, 'X', FRAME_ADVICE)
+    x = frame_values(df, 'X', FRAME_ADVICE)
     if x.shape[1] < MIN_SEQ_LEN:
         raise ValueError(f"X has {x.shape[1]} columns, at least {MIN_SEQ_LEN} steps are needed; {FRAME_ADVICE}")
     return x[:, None]
@@ -252,11 +226,16 @@ def _from_long(df): # rows indexed by (series, time) -> [n, c_in, seq_len], seri
     sample = pd.factorize(df.index.get_level_values(0))[0]
     if (sample < 0).any(): raise ValueError("X has rows without a series in its index; fill or drop them first")
     order = np.argsort(pd.factorize(df.index.get_level_values(1), sort=True)[0], kind='stable')
-    values = _frame_values(df, 'X', 'with an index (series, time) all columns are channels')[order]
-    return _laid_out(sample[order], np.zeros(len(df), int), values)[:, 0].swapaxes(1, 2)
+    values = frame_values(df, 'X', 'with an index (series, time) all columns are channels')[order]
+    return laid_out(sample[order], np.zeros(len(df), int), values)[:, 0].swapaxes(1, 2)
 
 
-def _frame_values(df, name, advice): # -> float32, or float64 where a column is
+def frame_values(
+    df:pd.DataFrame, # Columns of numbers
+    name:str, # What it is, for messages
+    advice:str # What to do where a column holds none
+) -> np.ndarray: # float32, or float64 where a column is
+    "Numbers of a table. TypeError that names a column which holds none."
     are_objects = [pd.api.types.is_object_dtype(dtype) for dtype in df.dtypes]
     for i, (col, dtype) in enumerate(df.dtypes.items()): # by number: names may come twice
         bad = [v for v in df.iloc[:, i] if not isinstance(v, NUMBERS)] if are_objects[i] else []
@@ -268,33 +247,16 @@ def _frame_values(df, name, advice): # -> float32, or float64 where a column is
     return df.to_numpy(dtype)
 
 
-def _laid_out(sample, feature, values): # ids of rows, values [rows, k] -> [samples, features, longest, k], NaN-padded
+def laid_out(
+    sample:np.ndarray, # Series of each row [n_rows], 0, 1, ...
+    feature:np.ndarray, # Channel of each row [n_rows], 0, 1, ...
+    values:np.ndarray, # [n_rows, k]
+    step:np.ndarray=None # Step of each row in its series [n_rows]; in order by default
+) -> np.ndarray: # [samples, features, longest, k], NaN where there is no row
+    "Rows of a long table at their places."
     n, n_features = int(sample.max(initial=-1)) + 1, int(feature.max(initial=0)) + 1
     group = sample * n_features + feature
-    step = pd.Series(group).groupby(group).cumcount().to_numpy()
+    if step is None: step = pd.Series(group).groupby(group).cumcount().to_numpy()
     x = np.full((n, n_features, int(step.max(initial=-1)) + 1, values.shape[1]), np.nan, values.dtype)
     x[sample, feature, step] = values
     return x
-
-
-def _columns(names): # one name or several -> list
-    return [] if names is None else list(names) if isinstance(names, (*LISTS, pd.Index, np.ndarray)) else [names]
-
-
-def _group_ids(df, columns): # of each row, in the order of their values
-    missing = df[columns].isna().to_numpy().any(1)
-    if missing.any():
-        raise ValueError(f"df has no {columns} in row {int(missing.argmax())}; fill or drop such rows first")
-    return df.groupby(columns, sort=True, observed=True).ngroup().to_numpy()
-
-
-def _targets(df, samples, sample, columns): # -> [n] or [n, k]
-    first = np.unique(sample, return_index=True)[1]
-    for col in columns:
-        ids = pd.factorize(df[col])[0]
-        differs = ids != ids[first][sample]
-        if differs.any():
-            name = df[samples].iloc[int(differs.argmax())].tolist()
-            raise ValueError(f"{col!r} differs between the rows of series {name}, expected one target a series; "
-                             "make it one in another column first")
-    return as_labels_array(df[columns[0] if len(columns) == 1 else columns].iloc[first])

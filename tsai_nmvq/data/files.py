@@ -85,7 +85,7 @@ def joined_parts(
 
 def _part(data, X_name, X, y_name, y): # -> (series float32 [n, c_in, seq_len], labels [n] or None), checked
     if X.dtype.kind not in 'fiub': raise TypeError(f"{X_name} in {data} has type {X.dtype}, expected numbers")
-    X = plain_numbers(X, f'{X_name} in {data}').astype(np.float32, copy=False)
+    X = plain_numbers(X, f'{X_name} in {data}')
     if X.ndim > 1: check_no_inf(series_tensor(X), f'{X_name} in {data}')
     if y is not None:
         if y.ndim == 2 and y.shape[1] == 1: y = y[:, 0]

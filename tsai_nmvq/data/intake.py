@@ -18,6 +18,8 @@ from .spec import SeriesSpec
 from .splits import training_rows
 from .survey import series_tensor, survey_rows
 
+PLAIN = np.float16, np.float32, np.float64
+
 __all__ = ['SeriesData', 'read_series', 'n_series', 'longer']
 
 
@@ -171,7 +173,8 @@ def ready_array(
     spec:SeriesSpec # Of a generator
 ) -> np.ndarray: # [n, c_in, seq_len] of floating point, as torch takes it; shorter series of a list are padded
     "All series at once."
-    x = as_array(X) if not isinstance(X, np.ndarray) or X.dtype.kind != 'f' or not X.dtype.isnative else X
+    is_ready = type(X) in (np.ndarray, np.memmap) and X.dtype in PLAIN and X.dtype.isnative
+    x = X if is_ready else as_array(X)
     if isinstance(X, LISTS): x = longer(torch.as_tensor(x), spec).numpy()
     return x if x.flags.writeable and min(x.strides, default=0) >= 0 else x.copy()
 

@@ -68,6 +68,16 @@ def with_gaps(
     return torch.where(ended, pad_value, made)
 
 
+def kind_of_gaps(
+    x:Tensor, # Real series that samples go beside [n, c_in, seq_len]
+    pad_value:float|None=None # What stands after the end of the generator's series
+) -> str: # `missing` of `Sampler.finished`
+    "What samples have where these have gaps: the pad value at their ends, NaN alone, or none."
+    x = x.as_subclass(Tensor).float()
+    if (padding_to_nan(x, pad_value).isnan() & ~x.isnan()).any(): return 'like data'
+    return 'complete' if x.isfinite().all() else 'nan'
+
+
 class Gaps:
     "What is missing in some series: what to show a model in their place, and how to put it back."
     def __init__(self,

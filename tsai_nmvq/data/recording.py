@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..models.tokenizer import MIN_SEQ_LEN
 from .containers import as_labels_array, plain_numbers
 from .labels import class_labels, is_single
+from .splits import are_parts, split_rows
 
 __all__ = ['Windows', 'from_recording']
 
@@ -97,7 +98,7 @@ class Windows:
         splits # tsai's splits: (training rows, ...), rows or masks
     ):
         "ValueError if a training window shares a step with a window of another part: it would be tested on itself."
-        if len(splits) < 2 or not hasattr(splits[0], '__len__'): return  # training rows alone
+        if not are_parts(splits): return                                 # training rows alone
         train, *others = [self._rows(part) for part in splits if part is not None]
         if not others: return
         at, test = self._positions(), np.concatenate(others)
@@ -112,9 +113,7 @@ class Windows:
             f"{self._where(train[leak])} and {self._where(test[first[leak]])}; use windows.splits(), or a stride of "
             f"{self.window} or more with random splits")
 
-    def _rows(self, part): # rows or mask -> rows from 0 on
-        rows = np.asarray(part)
-        return np.arange(len(self))[rows if rows.dtype == bool else rows.astype(np.int64)]
+    def _rows(self, part): return np.arange(len(self))[split_rows(part, len(self))] # from 0 on
 
     def _positions(self): # first steps where recordings stand one behind another: no two share a step across recordings
         return _offsets(self.recordings)[self.recording] + self.starts

@@ -1,7 +1,7 @@
 """tsai's splits: row numbers, masks or slices of each part, in one fold."""
 import numpy as np
 
-__all__ = ['split_rows', 'training_rows', 'both_parts']
+__all__ = ['split_rows', 'training_rows', 'both_parts', 'are_parts']
 
 NO_TEST = "evaluate compares with a test split: pass splits=(train, test) with two series or more in each"
 EXPECTED = "expected (training rows, test rows), each of them row numbers, a slice or a mask"
@@ -40,11 +40,18 @@ def both_parts(
     n:int # Series
 ) -> list[np.ndarray]: # Rows of both, int64
     "Training and test rows, two or more of each. ValueError where there is no test split."
-    if not _is_sized(splits) or len(splits) < 2 or not all(map(_is_part, splits[:2])): raise ValueError(NO_TEST)
+    if not are_parts(splits): raise ValueError(NO_TEST)
     _check_one_fold(splits)
     parts = [split_rows(split, n) for split in splits[:2]]
     if min(map(len, parts)) < 2: raise ValueError(NO_TEST)
     return parts
+
+
+def are_parts(
+    splits # tsai's splits, or training rows alone
+) -> bool: # Whether there are two parts or more
+    "Training rows and others."
+    return _is_sized(splits) and len(splits) > 1 and all(map(_is_part, splits[:2]))
 
 
 def _check_one_fold(splits):

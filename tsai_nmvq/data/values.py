@@ -25,6 +25,7 @@ class ChannelValues:
     def is_free(self) -> bool: return self == FREE
 
     def __str__(self):
+        if len(self.grid) == 1: return f'always {self.grid[0]:g}'
         if self.grid: return f"one of {', '.join(f'{v:g}' for v in self.grid)}"
         words = ['whole numbers'] if self.whole else []
         words += [f'{self.low:g} or more'] if self.low is not None else []
@@ -55,13 +56,14 @@ class ValueCounts:
 
     def _still_few(self, x):
         if self.few is None or len(x[:4 * FEW].unique()) > FEW: return None # the first tell it, mostly
-        few = torch.cat((self.few, x)).unique()
+        few = torch.cat((self.few, x + 0.)).unique()                     # -0. is 0.
         return few if len(few) <= FEW else None
 
     @property
     def values(self) -> ChannelValues:
         "What they say of the channel."
-        if self.low is None or self.high is None or self.low[0] == self.high[0]: return FREE # constant: deviation is 0
+        if self.low is None or self.high is None: return FREE
+        if self.low[0] == self.high[0]: return ChannelValues((self.low[0],))
         (low, n_low), (high, n_high) = self.low, self.high
         if self.few is not None and self.n >= REPEATED * len(self.few) and not self._are_counts(high - low + 1):
             return ChannelValues(tuple(self.few.tolist()))
