@@ -264,7 +264,8 @@ class NMVQGenerator:
     ): # matplotlib axes [4]
         "Real series, samples before and after the mapper, and all of them as points in the plane of ROCKET features."
         self._check_fitted('prior')
-        sets, labels = shown_sets(self, X, y, splits, check_seed(seed))
+        check_seed(seed)
+        sets, labels = shown_sets(self, X, y, splits, seed)
         features = RocketFeatures.fit(sets['real'], seed=seed)
         return plot_sets(sets, {name: features(x) for name, x in sets.items()}, labels, **plot)
 
