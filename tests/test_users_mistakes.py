@@ -435,3 +435,23 @@ def test_missing_labels_are_named_by_their_row_in_scores(data):
 @pytest.mark.parametrize('func', ['evaluate', 'show'])
 def test_seeds_are_checked_everywhere(data, gen, func):
     with pytest.raises(ValueError, match='seed is -1'): getattr(gen, func)(*data, seed=-1)
+
+
+def test_a_checkpoint_of_other_labels_is_refused(data, tmp_path):
+    X, y, splits = data
+    gen = fit(X, y, splits, checkpoint=tmp_path/'gen.nmvq')
+    other = y.copy()
+    other[:50] = np.random.default_rng(0).permutation(y[:50])            # the same number of each
+    with pytest.raises(ValueError, match='made from other data'): fit(X, other, splits, checkpoint=tmp_path/'gen.nmvq')
+    with pytest.raises(ValueError, match='these are other series than'): fit(X, other, splits, gen=gen, method='refit')
+
+
+def test_an_older_file_of_bounded_channels_goes_on(tmp_path):
+    X = (np.random.default_rng(0).random((40, 1, 32)) > 0.5).astype(float)
+    gen = fit(X)
+    assert gen.spec.values
+    gen.spec = replace(gen.spec, values=(), digest=None)                 # what a file of format 6 knows
+    gen.save(tmp_path/'older.nmvq')
+    again = fit(X, checkpoint=tmp_path/'older.nmvq')
+    assert set(np.unique(again.sample(9, seed=0)[0])) <= {0, 1} and again.spec.digest is not None
+    assert fit(X, gen=NMVQGenerator.load(tmp_path/'older.nmvq'), method='refit').spec.values

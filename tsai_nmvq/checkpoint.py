@@ -118,9 +118,11 @@ def resume_checkpoint(
 ) -> Checkpoint:
     "Read a file to go on with it. ValueError if it was made from other data or with other settings."
     saved = read_checkpoint(path, device)
-    if (saved.spec, saved.preset, json.dumps(saved.settings)) != (spec, preset, json.dumps(settings)):
+    same_settings = (saved.preset, json.dumps(saved.settings)) == (preset, json.dumps(settings))
+    if not (same_settings and saved.spec.is_of(spec)):
         raise ValueError(f"{path} was made from other data or with other settings; "
                          "delete it or choose another checkpoint file")
+    saved.spec = spec                                                    # which may know more
     return saved
 
 

@@ -92,7 +92,7 @@ class NMVQGenerator:
         kinds = dict(y_kind=y is not None and self.spec.conditions.kind or None,
                      pad_value=self.spec.pad_value) if self._stages else {}
         data, fit_options = SeriesData.from_any(X, y, splits, **kinds), FitOptions(**options)
-        if self._stages and self.spec != data.spec:
+        if self._stages and not self.spec.is_of(data.spec):
             raise ValueError("these are other series than the generator was fitted on; make a new one and call fit")
         self._reset(from_stage)
         fit_options.keep_finished(self._stages, self.save)

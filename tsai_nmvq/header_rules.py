@@ -168,7 +168,8 @@ CONDITIONS = _record(Conditions, kind=choice(*KINDS), vocab=Items(name), edges=I
                      labels=Items(name), sets=Items(Items(whole(0))), multi_hot=flag)
 SPEC = _record(SeriesSpec, c_in=whole(), seq_len=whole(MIN_SEQ_LEN), n_series=whole(), mean=Items(real()),
                std=Items(real(0)), vocab=Items(name), counts=Items(whole(0)), missing=share,
-               shortest=Maybe(whole()), pad_value=Maybe(real()), values=Items(VALUES), conditions=CONDITIONS)
+               shortest=Maybe(whole()), pad_value=Maybe(real()), values=Items(VALUES), conditions=CONDITIONS,
+               digest=Maybe(whole(0)))
 SCORES = Record(dict.fromkeys(('holdout', 'FID_before', 'FID_after', 'sharpness_before', 'sharpness_after'),
                               Items(number, least=1)),
                 dict.fromkeys(('FID_learnt_before', 'FID_learnt_after', 'accuracy_before', 'accuracy_after',

@@ -3,6 +3,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -48,9 +49,10 @@ class SeriesData:
         if len(rows) == 1: raise ValueError(f"{name} has one series; at least two are needed to learn from")
         conditions, ids = (Conditions(), None) if y is None else Conditions.learn(y, y_kind)
         counts = () if ids is None else tuple(np.bincount(ids, minlength=len(conditions.vocab)).tolist())
-        spec = SeriesSpec(n_series=len(rows), vocab=conditions.vocab, counts=counts, conditions=conditions,
-                          **survey_rows(rows, name, pad_value, learnt))
         targets = np.asarray(y, dtype=np.float64).reshape(-1) if conditions.kind == 'targets' else None
+        digest = crc32(b''.join(np.asarray(v, '<f8').tobytes() for v in (ids, targets) if v is not None))
+        spec = SeriesSpec(n_series=len(rows), vocab=conditions.vocab, counts=counts, conditions=conditions,
+                          digest=digest, **survey_rows(rows, name, pad_value, learnt))
         return cls(rows, ids, spec, targets)
 
     @classmethod

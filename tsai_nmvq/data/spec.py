@@ -11,6 +11,7 @@ from .values import ChannelValues
 __all__ = ['SeriesSpec']
 
 NESTED = 'conditions', 'values' # fields that are no plain values
+LASTING = 'c_in', 'seq_len', 'n_series', 'mean', 'vocab', 'counts' # fields that older files have, with the same meaning
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class SeriesSpec:
     pad_value:float|None = None # What stands after the end of shorter series; None for NaN
     values:tuple[ChannelValues, ...] = ()   # Which values channels take; empty where they may take any
     conditions:Conditions = field(default_factory=Conditions)   # How y becomes a class
+    digest:int|None = None      # Of all labels or targets, in order; None in files from before it was
 
     def __post_init__(self):
         if self.conditions.vocab != self.vocab:                          # of files that know of classes alone
@@ -70,6 +72,13 @@ class SeriesSpec:
         if x.ndim != 3 or tuple(x.shape[1:]) != (self.c_in, self.seq_len):
             raise ValueError(f"series have shape {tuple(x.shape)}, {owner} was fitted on "
                              f"[n, {self.c_in}, {self.seq_len}]; fit one on data of this shape")
+
+    def is_of(self,
+        data:'SeriesSpec' # Of series that are at hand
+    ) -> bool: # As far as it tells: files from before format 7 know less
+        "Whether these are the series that it was made of."
+        if self.digest is not None: return self == data
+        return all(getattr(self, name) == getattr(data, name) for name in LASTING)
 
     def to_dict(self) -> dict: # Plain lists, numbers and strings
         "What JSON can hold of it."
