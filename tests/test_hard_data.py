@@ -20,6 +20,7 @@ from tsai.basics import (
 
 from tsai_nmvq import mapper_selection
 from tsai_nmvq.augment.transform import NMVQAugment
+from tsai_nmvq.commands.evaluate import evaluate as evaluate_command
 from tsai_nmvq.commands.fit import fit as fit_command
 from tsai_nmvq.commands.sample import sample as sample_command
 from tsai_nmvq.generator import NMVQGenerator
@@ -390,6 +391,28 @@ def test_labels_are_one_class_in_all_types(data):
             quick_classifiers(patch)
             table = gen.evaluate(X, labels, splits, n_draws=1, with_tstr=False)
         assert table.cFID.notna().all() and gen.sample(2, y=labels[0], seed=0)[1].tolist() == [float(y[0])] * 2
+
+
+# Several channels
+
+def test_gaps_and_lengths_of_several_channels(basic_motions, tmp_path, monkeypatch):
+    quick_classifiers(monkeypatch)
+    X, y, splits = basic_motions
+    rng = np.random.default_rng(0)
+    ends = np.arange(100) >= rng.integers(40, 101, len(X))[:, None, None]
+    X = np.where((rng.random(X.shape) < 0.2) | ends, np.nan, X)
+    X[3, 2] = np.nan                                                     # a sensor that was off
+    gen = reloaded(fit(X, y, splits), tmp_path)
+    samples, labels = gen.sample(200, seed=0)
+    assert np.isnan(samples).mean() == pytest.approx(np.isnan(X[splits[0]]).mean(), abs=0.03)
+    assert set(labels) == set(y) and np.isfinite(gen.sample(9, seed=0, missing='complete')[0]).all()
+    assert gen.evaluate(X, y, splits, n_draws=1, with_tstr=False).FID.notna().all()
+    xb, _ = augmented(gen, X, y, splits, TSClassification)
+    assert xb.shape[1:] == (6, 100) and len(xb) == 32 and xb[16:].isnan().any()
+    (X_train, y_train), (X_valid, y_valid) = [(X[rows], y[rows]) for rows in splits]
+    np.savez(tmp_path/'motions.npz', X_train=X_train, y_train=y_train, X_valid=X_valid, y_valid=y_valid)
+    table = evaluate_command(str(tmp_path/'hard.nmvq'), str(tmp_path/'motions.npz'), n_draws=1, no_tstr=True)
+    assert table.FID.notna().all()
 
 
 # Containers

@@ -455,3 +455,14 @@ def test_an_older_file_of_bounded_channels_goes_on(tmp_path):
     again = fit(X, checkpoint=tmp_path/'older.nmvq')
     assert set(np.unique(again.sample(9, seed=0)[0])) <= {0, 1} and again.spec.digest is not None
     assert fit(X, gen=NMVQGenerator.load(tmp_path/'older.nmvq'), method='refit').spec.values
+
+
+def test_sets_that_only_the_test_split_has_are_scored_and_left_out_of_shows(data, monkeypatch):
+    quick_classifiers(monkeypatch)
+    X, y, splits = data
+    sets = [['a', 'b'] if v == '1' else ['a'] for v in y]
+    gen = fit(X, sets, splits)
+    sets[60], sets[61] = ['b'], []
+    assert gen.evaluate(X, sets, splits, n_draws=1).drop(columns='novelty').notna().all(None)
+    assert len(gen.show(X, sets, splits)) == 4
+    plt.close('all')

@@ -22,6 +22,8 @@ from .rng import generator_on
 
 __all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'gaps_of', 'named_samples', 'shown_sets',
            'generator_scores', 'score_table']
+OTHER_SET = 'another set' # of labels, which a generator never saw
+
 
 @dataclass(frozen=True)
 class LabelledSeries:
@@ -50,9 +52,13 @@ def class_names(
     rows:np.ndarray, # Those that are asked for [m]
     spec:SeriesSpec # Of the generator
 ) -> np.ndarray: # [m]
-    "Names of the generator's classes. ValueError for a label that is missing, or that the training split never had."
+    """Names of the generator's classes. ValueError for a label that is missing, or that the training split never had.
+
+    A set of labels that it never had is another set: seldom are all of them in a training split."""
     check_no_missing(y[rows], rows)
-    return spec.to_labels(spec.to_ids(y[rows]))
+    if spec.conditions.kind != 'labels': return spec.to_labels(spec.to_ids(y[rows]))
+    ids = spec.conditions.ids(y[rows])
+    return np.where(ids < 0, OTHER_SET, spec.to_labels(ids))
 
 
 def sample_variants(
@@ -95,6 +101,7 @@ def shown_sets(
     rows = np.arange(n_series(X)) if splits is None else split_rows(splits[-1], n_series(X))
     rows = np.random.default_rng(seed).permutation(rows)[:SHOWN_SERIES]
     names = class_names(as_labels_array(y), rows, gen.spec) if gen.spec.vocab and y is not None else None
+    if names is not None: rows, names = rows[names != OTHER_SET], names[names != OTHER_SET]
     sets = {'real': read_series(X, gen.spec, rows)}
     variants = {name: how for name, how in sample_variants(gen.sampler).items() if name != 'prior alone'}
     sets |= {name: gen.sample(len(rows), names, seed, missing='nan', **how)[0] for name, how in variants.items()}
