@@ -6,7 +6,7 @@ import numpy as np
 
 from .containers import plain_numbers
 from .recording import from_recording
-from .survey import check_no_inf, series_tensor
+from .survey import RESOLVED, check_no_inf, series_tensor
 
 __all__ = ['read_parts', 'read_windows', 'read_labelled', 'joined_parts']
 
@@ -85,7 +85,7 @@ def joined_parts(
 
 def _part(data, X_name, X, y_name, y): # -> (series float32 [n, c_in, seq_len], labels [n] or None), checked
     if X.dtype.kind not in 'fiub': raise TypeError(f"{X_name} in {data} has type {X.dtype}, expected numbers")
-    X = plain_numbers(X, f'{X_name} in {data}')
+    X = _as_float32(plain_numbers(X, f'{X_name} in {data}'))
     if X.ndim > 1: check_no_inf(series_tensor(X), f'{X_name} in {data}')
     if y is not None:
         if y.ndim == 2 and y.shape[1] == 1: y = y[:, 0]
@@ -94,6 +94,14 @@ def _part(data, X_name, X, y_name, y): # -> (series float32 [n, c_in, seq_len], 
                              "expected one label a series, or a row of labels")
         if y.dtype.kind == 'S': y = y.astype(str)
     return (X[:, None] if X.ndim == 2 else X), y
+
+
+def _as_float32(X): # but where it does not tell values apart: `fit` says so
+    if X.dtype == np.float64 and X.ndim > 1:
+        channels = X if X.ndim == 3 else X[:, None]
+        deviation, mean = np.nanstd(channels, (0, 2)), np.nanmean(channels, (0, 2))
+        if ((deviation > 0) & (deviation < RESOLVED * np.abs(mean))).any(): return X
+    return X.astype(np.float32, copy=False)
 
 
 def _load(file, kind, **kwargs): # kind: np.ndarray for an .npy, dict for an .npz

@@ -11,7 +11,7 @@ from .missing import lengths_of, padding_to_nan
 from .rows import Rows, chunk_indices
 from .values import ValueCounts
 
-__all__ = ['survey_rows', 'series_tensor', 'check_series', 'check_no_inf']
+__all__ = ['survey_rows', 'series_tensor', 'check_series', 'check_no_inf', 'RESOLVED']
 
 RESOLVED = 1e-6     # deviation over the mean, of float64 series, that float32 has a few steps for
 ROUNDING = 1e-13    # the same that float64 leaves of a constant
