@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .evaluation import LabelledSeries, gaps_of, named_samples, split_series
+from .data.missing import kind_of_gaps
+from .evaluation import LabelledSeries, named_samples, split_series
 from .metrics.judges import JUDGES, RocketRidge
 from .progress import progress
 from .rng import generator_on
@@ -58,7 +59,8 @@ def class_sets(
     "What each stage makes of the training split, or in its place."
     sampler, n = gen.sampler, len(train.x)
     ids, generator = torch.as_tensor(gen.spec.to_ids(train.y), device=gen.device), generator_on(gen.device, seed)
-    def samples(n, **how): return named_samples(gen, n, seed, missing=gaps_of(train.x), **how)
+    missing = kind_of_gaps(torch.as_tensor(train.x))
+    def samples(n, **how): return named_samples(gen, n, seed, missing=missing, **how)
     sets = {'real': train, 'reconstructed': LabelledSeries(sampler.reconstruct(train.x), train.y),
             'LF real, HF sampled': LabelledSeries(sampler.resample_hf(train.x, ids, generator), train.y),
             'prior alone': samples(n, mapped=False, redraw=1.), 'before mapper': samples(n, mapped=False)}

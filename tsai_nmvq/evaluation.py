@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from .data.containers import as_labels_array
 from .data.intake import n_series, read_series
 from .data.labels import check_no_missing
+from .data.missing import kind_of_gaps
 from .data.spec import SeriesSpec
 from .data.splits import both_parts, split_rows
 from .metrics.classifier import SeriesClassifier, fit_classifier, inception_score, trtr, tstr
@@ -20,7 +22,7 @@ from .metrics.statistics import STATISTICS, sharpness
 from .plots import SHOWN_SERIES
 from .rng import generator_on
 
-__all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'gaps_of', 'named_samples', 'shown_sets',
+__all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'named_samples', 'shown_sets',
            'generator_scores', 'score_table']
 OTHER_SET = 'another set' # of labels, which a generator never saw
 
@@ -70,13 +72,6 @@ def sample_variants(
     return variants | ({'after mapper': {}} if sampler.mapper else {})
 
 
-def gaps_of(
-    x:np.ndarray # Real series that samples are compared with [n, c_in, seq_len]
-) -> str: # `missing` of `Sampler.sample`
-    "Samples have gaps where real series have some, so that both are filled alike."
-    return 'nan' if np.isnan(x).any() else 'complete'
-
-
 def named_samples(
     gen, # `NMVQGenerator`
     n:int, # Series
@@ -117,7 +112,7 @@ def generator_scores(
     **options # n_draws, with_tstr and with_statistics of `score_table`
 ) -> pd.DataFrame: # As `score_table` makes it
     "Score a generator's samples, with gaps like the data's where the test series have some."
-    missing = gaps_of(test.x)
+    missing = kind_of_gaps(torch.as_tensor(test.x)) # both are filled alike
     def drawn(how): return lambda seed: named_samples(gen, n, seed, missing=missing, **how)
     samplers = {name: drawn(how) for name, how in sample_variants(gen.sampler).items()}
     if gen.mapper is not None and not gen.mapper_use.use_mapper: samplers['after mapper'] = None # the same

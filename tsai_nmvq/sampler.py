@@ -116,9 +116,8 @@ class Sampler:
     ) -> np.ndarray|None: # As in the data; None where there are no classes
         "What y has for samples: their class, their set of labels, or the target of their anchor."
         if not self.spec.vocab: return None
-        targets = None if rows is None or self.anchors is None else self.anchors.targets
-        if targets is not None: return targets[rows].cpu().numpy()
-        return self.spec.conditions.values(ids.cpu().numpy())
+        targets = self._targets(rows)
+        return self.spec.conditions.values(ids.cpu().numpy()) if targets is None else targets.cpu().numpy()
 
     @torch.no_grad()
     def sample(self,
@@ -137,8 +136,11 @@ class Sampler:
     def sample_with_targets(self, ids, generator, mapped=True, missing='like data') -> tuple: # As in `sample`
         "Series, and the targets of their anchors [n] where classes are bins of targets, or None."
         x, rows = self.sample_rows(ids, generator, mapped)
+        return self.finished(x, rows, missing), self._targets(rows)
+
+    def _targets(self, rows): # of anchors at these rows [n]; None where classes are no bins
         targets = None if rows is None or self.anchors is None else self.anchors.targets
-        return self.finished(x, rows, missing), None if targets is None else targets[rows]
+        return None if targets is None else targets[rows]
 
     @torch.no_grad()
     def sample_rows(self, ids, generator, mapped=True, redraw=None, **sampling) -> tuple: # As in `sample`

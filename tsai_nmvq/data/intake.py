@@ -38,8 +38,7 @@ class SeriesData:
         y=None, # Labels or targets [n], or sets of labels; None for unconditional
         name:str='the training split', # What the series are, for messages
         y_kind:str=None, # 'classes', 'targets' or 'labels'; guessed by default
-        pad_value:float=None, # What stands after the end of series, in all channels, where it is not NaN
-        learnt:bool=True # Whether something is to be learnt from them: then they must vary
+        pad_value:float=None # What stands after the end of series, in all channels, where it is not NaN
     ) -> 'SeriesData':
         "Read the rows once, check them, and learn their spec."
         pad_value = _pad_value(pad_value)
@@ -52,7 +51,7 @@ class SeriesData:
         targets = np.asarray(y, dtype=np.float64).reshape(-1) if conditions.kind == 'targets' else None
         digest = crc32(b''.join(np.asarray(v, '<f8').tobytes() for v in (ids, targets) if v is not None))
         spec = SeriesSpec(n_series=len(rows), vocab=conditions.vocab, counts=counts, conditions=conditions,
-                          digest=digest, **survey_rows(rows, name, pad_value, learnt))
+                          digest=digest, **survey_rows(rows, name, pad_value))
         return cls(rows, ids, spec, targets)
 
     @classmethod
@@ -100,7 +99,7 @@ class SeriesData:
         ds, name = dls[split].dataset, 'the training split' if split == 0 else 'the validation split'
         if len(ds) == 0: raise ValueError(f"{name} is empty; pass splits in which it has rows")
         y, kind = _loaded_labels(dls, ds)
-        how = dict(y_kind=kind, learnt=split == 0) | {name: value for name, value in kinds.items() if value is not None}
+        how = dict(y_kind=kind) | {name: value for name, value in kinds.items() if value is not None}
         return cls.from_rows(Rows(lambda idx: ds[idx][0], len(ds)), y, name, **how)
 
     def watched(self,

@@ -2,7 +2,8 @@
 import torch
 from torch import Tensor
 
-__all__ = ['is_complete', 'fill_gaps', 'lengths_of', 'padding_to_nan', 'with_gaps', 'hold_last', 'Gaps']
+__all__ = ['is_complete', 'fill_gaps', 'lengths_of', 'padding_to_nan', 'with_gaps', 'hold_last', 'kind_of_gaps',
+           'Gaps']
 
 
 def is_complete(

@@ -23,8 +23,7 @@ ZERO_RUN = 4        # steps of such a run at least
 def survey_rows(
     rows:Rows, # Series [n, c_in, seq_len] (array or tensor), original units
     name:str, # What they are, for messages
-    pad_value:float|None=None, # What stands after the end of a series
-    learnt:bool=True # Whether something is to be learnt from them: then they must vary
+    pad_value:float|None=None # What stands after the end of a series
 ) -> dict: # Fields of `SeriesSpec`: c_in, seq_len, mean, std, missing, shortest, values
     "Read the rows once and check them. ValueError for what cannot be learnt from."
     seen, first = _Survey(), None
@@ -37,7 +36,7 @@ def survey_rows(
     if seen.looks_padded and pad_value is None:
         warnings.warn(f"{seen.n_padded} of the {len(rows)} series of {name} end in zeros; if they are padding, pass "
                       "pad_value=0", stacklevel=2)
-    return seen.fields(first, name, pad_value, learnt)
+    return seen.fields(first, name, pad_value)
 
 
 class _Survey:
@@ -80,7 +79,7 @@ class _Survey:
         self.n_padded += int(((run >= ZERO_RUN) & (run < self.seq_len)).sum())
         self.n_zeros += int(zero.sum() - run.sum())
 
-    def fields(self, first, name, pad_value, learnt):
+    def fields(self, first, name, pad_value):
         if not self.n.all():
             raise ValueError(f"channel {int((self.n == 0).nonzero()[0])} has no value in {name}; drop it")
         shift = self.total / self.n
@@ -88,7 +87,7 @@ class _Survey:
         deviation = (self.square / self.n - shift ** 2).clamp_min(0).sqrt()
         std = channel_std(deviation, mean)
         _check_resolved(_as_double(first), mean, deviation)
-        if learnt and not std.any():
+        if not std.any():
             raise ValueError(f"{name} is constant in every channel (channel 0 is {mean[0]:g}), so there is nothing to "
                              "learn; pass series that vary")
         values = tuple(counts.values for counts in self.values)
