@@ -103,7 +103,7 @@ def deep(draw, raw, metadata, header, tensors):
 
 
 def version(draw, raw, metadata, header, tensors):
-    other = draw(st.sampled_from(['0', '3', '4', '5', '6', '8', '-7', '7.0', '', 'x', '9' * 5000]))
+    other = draw(st.sampled_from(['0', '3', '4', '5', '6', '7', '9', '-7', '7.0', '', 'x', '9' * 5000]))
     return save(tensors, metadata | dict(format_version=other, generator=json.dumps(header)))
 
 

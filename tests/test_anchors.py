@@ -1,5 +1,6 @@
 """Anchors: tokens by class, and warps as strong as makes samples as new as fresh series."""
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -38,8 +39,33 @@ def test_anchors_are_the_training_split_s_tokens(gen, data):
     for band, rows in tokens.items(): assert torch.equal(gen.anchors.tokens[band], rows[order])
 
 
+def test_tokens_and_details_together_are_the_series(gen, data):
+    X, y, (train, _) = data
+    order = torch.as_tensor(gen.spec.to_ids(y[train])).argsort(stable=True)
+    x, tokenizer = torch.as_tensor(X[train])[order], gen.tokenizer
+    restored = tokenizer.decode(gen.anchors.tokens) + gen.anchors.details * tokenizer.standardizer.std
+    lost = (tokenizer.decode(gen.anchors.tokens) - x).abs().max()
+    torch.testing.assert_close(restored, x, atol=1e-3 * float(lost), rtol=0)
+
+
+def test_samples_have_what_the_tokenizer_leaves_out(gen, data):
+    X, y, (train, _) = data
+    plain = gen.with_mapper(None)
+    plain.anchors = replace(gen.anchors, strength=0.)
+    x_gen, y_gen = plain.sample(20, seed=0, redraw=0.)                 # nothing is drawn anew, nothing is warped
+    distance, of = torch.cdist(torch.as_tensor(x_gen).flatten(1), torch.as_tensor(X[train]).flatten(1)).min(1)
+    assert distance.max() < 1e-2 and list(y_gen) == list(y[train][of])
+
+
+def test_fewer_long_series_are_kept(gen, data, monkeypatch):
+    X, y, (train, _) = data
+    monkeypatch.setattr(train_anchors, 'MAX_ANCHORS', (2, 40))
+    monkeypatch.setattr(train_anchors, 'MAX_DETAILS', 20 * X.shape[2])
+    assert 20 <= len(anchors_of(gen.sampler, SeriesData.from_arrays(*data))) < 25
+
+
 def test_of_many_series_a_part_of_each_class_is_kept(gen, data, monkeypatch):
-    monkeypatch.setattr(train_anchors, 'MAX_ANCHORS', 10)
+    monkeypatch.setattr(train_anchors, 'MAX_ANCHORS', (2, 10))
     X, y, (train, _) = data
     y = np.array(['rare' if i == 7 else label for i, label in enumerate(y)])
     other = fit(X, y, (train, train))
@@ -78,6 +104,7 @@ def test_a_file_keeps_them(gen, tmp_path):
     assert torch.equal(kept.ids, gen.anchors.ids) and (kept.strength, kept.max_redraw) == (
         gen.anchors.strength, gen.anchors.max_redraw)
     for band, rows in gen.anchors.tokens.items(): assert torch.equal(kept.tokens[band], rows)
+    assert torch.equal(kept.details, gen.anchors.details)
 
 
 def test_without_anchors_the_prior_makes_samples_alone(gen):

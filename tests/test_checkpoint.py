@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from stages import STAGES, TINY, Visited, assert_same_generator, fit, random_states, with_selection
 
+from tsai_nmvq.checkpoint import FORMAT_VERSION
 from tsai_nmvq.generator import NMVQGenerator
 
 
@@ -215,7 +216,7 @@ def test_a_fit_goes_on_from_an_older_checkpoint(data, tmp_path, version):
     assert visited.stages == ['MapperLearner']
     assert_same_generator(again, whole)
     assert (again.sample(6, seed=0)[0] == whole.sample(6, seed=0)[0]).all() # its anchors are made when it goes on
-    assert contents(path)[0]['format_version'] == '7' and NMVQGenerator.load(path).mapper is not None
+    assert contents(path)[0]['format_version'] == str(FORMAT_VERSION) and NMVQGenerator.load(path).mapper is not None
 
 
 def test_loading_draws_nothing(saved):

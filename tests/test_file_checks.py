@@ -88,6 +88,7 @@ ADDED = {
     'present': ('anchors.present', lambda n: torch.full((n, 3), 255, dtype=torch.uint8), 'a bit for each value'),
     'nothing present': ('anchors.present', lambda n: torch.zeros(n, 7, dtype=torch.uint8), 'a value in each'),
     'targets': ('anchors.targets', torch.zeros, 'targets only where classes are bins of them'),
+    'details': ('anchors.details', lambda n: torch.zeros(n, 1, 3, dtype=torch.float16), 'finite float16 details'),
     'another stage': ('critic.weight', torch.zeros, 'critic.weight is a tensor of no stage'),
     'empty': ('mapper.more', lambda n: torch.zeros(0, 10 ** 9), 'mapper.more is empty'),
 }

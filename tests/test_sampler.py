@@ -44,14 +44,15 @@ def test_the_prior_alone_decodes_what_it_draws_and_mapped_samples_map_these(gen)
     assert (before == x.numpy()).all() and (after == x_map.numpy()).all() and (before != after).any()
 
 
-def test_samples_of_anchors_are_their_decoded_tokens_warped(gen):
+def test_samples_of_anchors_are_their_decoded_tokens_and_details_warped(gen):
     gen = copy.copy(gen)
     gen.anchors = dataclasses.replace(gen.anchors, strength=0.03)
     y, rng = torch.tensor([0, 1, 1]), torch.Generator().manual_seed(3)
     with torch.no_grad():
-        tokens = gen.anchors.tokens_of(gen.anchors.draw(y, rng))
-        mean = torch.tensor(gen.spec.mean)[:, None]
-        x = smooth_warp(gen.tokenizer.decode(tokens), gen.anchors.strength, mean, rng)
+        rows = gen.anchors.draw(y, rng)
+        details = gen.anchors.details[rows] * gen.tokenizer.standardizer.std
+        x = gen.tokenizer.decode(gen.anchors.tokens_of(rows)) + details
+        x = smooth_warp(x, gen.anchors.strength, torch.tensor(gen.spec.mean)[:, None], rng)
     made = gen.sample(3, y=['1', '2', '2'], seed=3, mapped=False, redraw=0)[0]
     assert np.array_equal(made, x.numpy())
 
@@ -63,6 +64,8 @@ def test_a_share_that_is_none_is_refused(gen, redraw):
 
 def test_the_more_is_drawn_anew_the_fewer_samples_are_of_an_anchor(gen, monkeypatch):
     monkeypatch.setattr(sampler, 'smooth_warp', lambda x, *_: x)
+    gen = copy.copy(gen)
+    gen.anchors = dataclasses.replace(gen.anchors, details=None)
     with torch.no_grad(): known = gen.tokenizer.decode(gen.anchors.tokens).numpy().round(3)
     known = {x.tobytes() for x in known}
     shares = []

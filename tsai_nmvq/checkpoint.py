@@ -1,6 +1,6 @@
 """Generator files: weights as safetensors, all else as JSON in their header. Nothing in them is executed on load.
 
-Format 7 is written, 3 and later are read: each version has a function that brings it to the next."""
+Format 8 is written, 3 and later are read: each version has a function that brings it to the next."""
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ from .models.tokenizer import VQTokenizer
 
 __all__ = ['Checkpoint', 'write_checkpoint', 'read_checkpoint', 'resume_checkpoint', 'FORMAT_VERSION']
 
-FORMAT, FORMAT_VERSION = 'tsai_nmvq', 7
+FORMAT, FORMAT_VERSION = 'tsai_nmvq', 8
 ANCHOR_SETTINGS = 'strength', 'max_redraw'
 MODELS = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 
@@ -190,7 +190,7 @@ def _anchor_tensors(anchors): # ids are small: half the size of int64; what is t
     tensors = {name: rows.int() for name, rows in (*anchors.tokens.items(), ('ids', anchors.ids))}
     if anchors.present is not None:
         tensors['present'] = torch.as_tensor(np.packbits(anchors.present.cpu().numpy().reshape(len(anchors), -1), 1))
-    if anchors.targets is not None: tensors['targets'] = anchors.targets
+    tensors |= {name: rows for name in ('targets', 'details') if (rows := getattr(anchors, name)) is not None}
     return {f'anchors.{name}': rows for name, rows in tensors.items()}
 
 
@@ -198,12 +198,12 @@ def _read_anchors(settings, tensors, stages, spec, device):
     if settings is None: return None
     check_anchors(tensors, stages, spec)
     rows = {name: tensors[name].long().to(device) for name in (*BANDS, 'ids')}
-    present, targets = tensors.get('present'), tensors.get('targets')
+    present, others = tensors.get('present'), {name: tensors[name].to(device) for name in ('targets', 'details')
+                                               if name in tensors}
     if present is not None:
         bits = np.unpackbits(present.numpy(), axis=1, count=spec.c_in * spec.seq_len)
         present = torch.as_tensor(bits.reshape(-1, spec.c_in, spec.seq_len).astype(bool), device=device)
-    return Anchors({band: rows[band] for band in BANDS}, rows['ids'], **settings, present=present,
-                   targets=None if targets is None else targets.to(device))
+    return Anchors({band: rows[band] for band in BANDS}, rows['ids'], **settings, present=present, **others)
 
 
 # Older formats
@@ -230,4 +230,7 @@ def _from_5(header, tensors): return header | dict(anchors=None), tensors # samp
 def _from_6(header, tensors): return header, tensors # all values were there, and any could be
 
 
-UPGRADES = {3: _from_3, 4: _from_4, 5: _from_5, 6: _from_6}
+def _from_7(header, tensors): return header, tensors # anchors had no details
+
+
+UPGRADES = {3: _from_3, 4: _from_4, 5: _from_5, 6: _from_6, 7: _from_7}

@@ -31,7 +31,7 @@ MAX_COLUMNS = 8         # of the table of temperatures, beside those of classes
 MAX_WEIGHT = 1e9        # a single one stays far from float32's largest number through all layers
 MAX_UNIT = 1e30         # mean and deviation of the data: what is made in their units stays below that number too
 TRIED_VALUES, TRIED_TOKENS = 2 ** 18, 2 ** 10 # of one series: more would take seconds to try
-ANCHORS = *BANDS, 'ids', 'present', 'targets'
+ANCHORS = *BANDS, 'ids', 'present', 'targets', 'details'
 
 
 Facts = dict[str, Callable[[Any], Any]] # {what is expected: whether it is so of some parts}
@@ -236,6 +236,8 @@ ANCHOR_FACTS:Facts = {
         lambda a: a.targets is None or a.spec.conditions.kind == 'targets',
     'a finite target for each row': lambda a: a.targets is None or (
         a.targets.shape == a.ids.shape and a.targets.is_floating_point() and a.targets.isfinite().all()),
+    'finite float16 details of each row': lambda a: a.details is None or (a.details.dtype == torch.float16 and
+        a.details.shape == (len(a.ids), a.spec.c_in, a.spec.seq_len) and a.details.isfinite().all()),
 }
 
 
@@ -247,12 +249,12 @@ def check_anchors(
     stages:dict[str, Any], # {stage: model}; the tokenizer's tokens, the prior's classes
     spec:SeriesSpec # Of the training split
 ):
-    "ValueError if anchors have tokens, classes, gaps or targets that there are not."
+    "ValueError if anchors have tokens, classes, gaps, targets or details that there are not."
     missing, unknown = {*BANDS, 'ids'} - tensors.keys(), tensors.keys() - {*ANCHORS}
     if missing or unknown: raise ValueError(f"anchors lack {sorted(missing)}, and have {sorted(unknown)[:3]} too many")
     of = SimpleNamespace(tokens={band: tensors[band] for band in BANDS}, spec=spec,
                          tokenizer=stages['tokenizer'], null_class=stages['prior'].null_class,
-                         **{name: tensors.get(name) for name in ('ids', 'present', 'targets')})
+                         **{name: tensors.get(name) for name in ('ids', 'present', 'targets', 'details')})
     _require(ANCHOR_FACTS, of, 'anchors')
 
 

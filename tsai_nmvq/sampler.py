@@ -164,8 +164,10 @@ class Sampler:
         rows = anchors.draw(ids, generator)
         tokens = anchors.tokens_of(rows)
         if redraw: tokens = prior.redraw_tokens(tokens, ids, redraw, generator, **sampling)
+        x_gen = self.tokenizer.decode(tokens)
+        if anchors.details is not None: x_gen = x_gen + anchors.details[rows] * self.tokenizer.standardizer.std
         lengths = None if anchors.present is None else lengths_of(anchors.present[rows])
-        return smooth_warp(self.tokenizer.decode(tokens), anchors.strength, self.mean, generator, lengths), rows
+        return smooth_warp(x_gen, anchors.strength, self.mean, generator, lengths), rows
 
     def finished(self,
         x:Tensor, # Series [n, c_in, seq_len] from `sample_rows`

@@ -11,11 +11,12 @@ from ..metrics.distance import nearest_distance
 from ..models.warp import smooth_warp
 from ..rng import generator_on
 from ..sampler import Sampler
-from .latents import class_ids, nearest_tokens, training_latents
+from .latents import class_ids, details, nearest_tokens, training_latents
 
 __all__ = ['fit_anchors', 'find_strength', 'anchors_of', 'starting_from']
 
-MAX_ANCHORS = 10_000            # rows of the training split that are kept
+MAX_ANCHORS = 256, 10_000       # rows of the training split that are kept, of more; between them by their size
+MAX_DETAILS = 2 ** 24           # values of all of them: 32 MB
 COMPARED = 512, 4096            # samples, and training series that they are compared with, at most
 STRENGTHS = 1e-4, 0.2           # searched
 SEARCH_STEPS = 12               # halvings of the logarithm: strength to within 0.2 %
@@ -67,15 +68,17 @@ def anchors_of(
     seed:int=0, # Seed of the choice, where there are too many series
     **settings # strength and max_redraw of `Anchors`
 ) -> Anchors:
-    "Tokens of the training split; of more than `MAX_ANCHORS` series a part, with some of every class."
-    y = class_ids(data, sampler.spec, sampler.spec.n_classes)          # the prior's null class
-    if len(data) > MAX_ANCHORS:
-        rows = _part_of_each_class(y.numpy(), MAX_ANCHORS, seed)
+    "Tokens and details of the training split; of more series than are kept a part, with some of every class."
+    y, spec = class_ids(data, sampler.spec, sampler.spec.n_classes), sampler.spec # the prior's null class
+    n = int(np.clip(MAX_DETAILS // (spec.c_in * spec.seq_len), *MAX_ANCHORS))
+    if len(data) > n:
+        rows = _part_of_each_class(y.numpy(), n, seed)
         data, y = data.subset(rows), y[rows]
     tokens = nearest_tokens(sampler.tokenizer, training_latents(sampler.tokenizer, data))
     present = torch.cat([there for _, there in data.chunks_and_present()]) if data.spec.missing else None
     targets = None if data.targets is None else torch.as_tensor(data.targets)
-    return Anchors.of(tokens, y.to(sampler.device), _on(sampler, present), _on(sampler, targets), **settings)
+    return Anchors.of(tokens, y.to(sampler.device), present=_on(sampler, present), targets=_on(sampler, targets),
+                      details=details(sampler.tokenizer, data, tokens), **settings)
 
 
 def starting_from(
@@ -84,13 +87,10 @@ def starting_from(
 ) -> Sampler: # With the same stages
     "A sampler whose samples start from these series alone."
     if sampler.anchors is None: return sampler
-    return _with_anchors(sampler, replace(sampler.anchors, **_rows_of(anchors_of(sampler, data))))
+    return _with_anchors(sampler, sampler.anchors.with_rows_of(anchors_of(sampler, data)))
 
 
 def _on(sampler, rows): return None if rows is None else rows.to(sampler.device)
-
-
-def _rows_of(anchors): return {name: getattr(anchors, name) for name in ('tokens', 'ids', 'present', 'targets')}
 
 
 def _with_anchors(sampler, anchors):

@@ -6,7 +6,7 @@ from ..data.intake import SeriesData
 from ..data.spec import SeriesSpec
 from ..models.tokenizer import VQTokenizer
 
-__all__ = ['training_latents', 'nearest_tokens', 'class_ids', 'device_of', 'ENCODE_ROWS']
+__all__ = ['training_latents', 'nearest_tokens', 'details', 'class_ids', 'device_of', 'ENCODE_ROWS']
 
 ENCODE_ROWS = 256 # series that are encoded, or compared with the codes, at a time
 
@@ -38,6 +38,25 @@ def nearest_tokens(
         out[band] = torch.empty(z.shape[:2], dtype=torch.long, device=z.device)
         for rows, part in zip(out[band].split(ENCODE_ROWS), z.split(ENCODE_ROWS)):
             rows.copy_(tokenizer.quantizers[band].tokens(part))
+    return out
+
+
+@torch.no_grad()
+def details(
+    tokenizer:VQTokenizer, # Stage 1
+    data:SeriesData, # Series
+    tokens:dict # {band: their nearest codes [n, n_tokens]}
+) -> Tensor: # [n, c_in, seq_len] in deviations of the channels, float16 on the tokenizer's device
+    "What the tokenizer leaves out of series: these less their reconstruction."
+    standardised, device, done = tokenizer.standardizer, device_of(tokenizer), 0
+    out = torch.empty(len(data), data.spec.c_in, data.spec.seq_len, dtype=torch.float16, device=device)
+    limit = torch.finfo(out.dtype).max
+    for chunk in data.chunks():
+        for x in chunk.split(ENCODE_ROWS):
+            rows = slice(done, done + len(x))
+            x_rec = tokenizer.decode({band: ids[rows] for band, ids in tokens.items()})
+            out[rows] = (standardised(x.to(device)) - standardised(x_rec)).clamp(-limit, limit)
+            done += len(x)
     return out
 
 
