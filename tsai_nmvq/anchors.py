@@ -4,6 +4,7 @@ A sample that starts from tokens of its class keeps the class: the prior alone l
 has learnt. What tells classes apart may be finer than tokens: details are what the tokenizer leaves out of a series
 (docs/results.md, "Classes")."""
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,9 +56,9 @@ class Anchors:
         return replace(self, tokens=other.tokens, **{name: getattr(other, name) for name in ROWS})
 
     def _picked(self, pick): # the same of all that is there
-        found = {name: getattr(self, name) for name in ROWS}
-        return replace(self, tokens={band: pick(tokens) for band, tokens in self.tokens.items()},
-                       **{name: None if rows is None else pick(rows) for name, rows in found.items()})
+        found:dict[str, Any] = {name: getattr(self, name) for name in ROWS}
+        picked = {name: None if rows is None else pick(rows) for name, rows in found.items()}
+        return replace(self, tokens={band: pick(tokens) for band, tokens in self.tokens.items()}, **picked)
 
     @property
     def tell_more(self) -> bool: # Whether a sample's anchor says more than its tokens: gaps, or a target

@@ -15,6 +15,7 @@ from torch import nn
 
 from .anchors import Anchors
 from .atomic import atomic_write, check_writable
+from .augment.options import AugmentationChoice
 from .data.spec import SeriesSpec
 from .file_checks import (
     MAX_HEADER,
@@ -54,6 +55,7 @@ class Checkpoint:
     tau_table:pd.DataFrame|None = None
     mapper_selection:MapperSelection = field(default_factory=MapperSelection)
     anchors:Anchors|None = None                         # None for the prior alone
+    augmentation:AugmentationChoice = field(default_factory=AugmentationChoice)
 
 
 def write_checkpoint(
@@ -69,6 +71,7 @@ def write_checkpoint(
                   config={stage: model.config for stage, model in checkpoint.stages.items()},
                   tau=checkpoint.tau, tau_table=None if table is None else table.to_dict('list'),
                   mapper_selection=checkpoint.mapper_selection.to_dict(),
+                  augmentation=checkpoint.augmentation.to_dict(),
                   anchors=None if anchors is None else {name: getattr(anchors, name) for name in ANCHOR_SETTINGS})
     metadata = dict(format=FORMAT, format_version=str(FORMAT_VERSION), generator=json.dumps(header))
     path = Path(path)
@@ -103,10 +106,12 @@ def _checkpoint(header, tensors, device): # each part is checked before the next
     anchors = _read_anchors(header['anchors'], _part(tensors, 'anchors'), stages, spec, device)
     check_outputs(stages, spec)
     table, selection = header['tau_table'], MapperSelection.from_dict(header['mapper_selection'])
+    augmentation = AugmentationChoice.from_dict(header['augmentation'])
     if table is not None: # JSON has no keys but strings: labels are put back
         table = pd.DataFrame(table).rename(columns={str(label): label for label in spec.vocab})
     for model in stages.values(): model.to(device)
-    return Checkpoint(header['preset'], header['settings'], spec, stages, header['tau'], table, selection, anchors)
+    return Checkpoint(header['preset'], header['settings'], spec, stages, header['tau'], table, selection, anchors,
+                      augmentation)
 
 
 def resume_checkpoint(
@@ -230,7 +235,7 @@ def _from_5(header, tensors): return header | dict(anchors=None), tensors # samp
 def _from_6(header, tensors): return header, tensors # all values were there, and any could be
 
 
-def _from_7(header, tensors): return header, tensors # anchors had no details
+def _from_7(header, tensors): return header | dict(augmentation=None), tensors # nor had anchors details
 
 
 UPGRADES = {3: _from_3, 4: _from_4, 5: _from_5, 6: _from_6, 7: _from_7}

@@ -73,6 +73,10 @@ SELECTION:Facts = {
     'scores of classifiers, all of them or none': lambda d: _all_or_none(d['columns'], 'accuracy_'),
     'scores against learnt series, all of them or none': lambda d: _all_or_none(d['columns'], 'FID_learnt_'),
 }
+AUGMENTATION:Facts = {
+    'different options, and a figure for each': lambda d: _differ(d['options']) and
+        {len(d['options'])} == {len(column) for column in d['columns'].values()},
+}
 ENDS = dict(accuracy_=('before', 'after', 'chance'), FID_learnt_=('before', 'after'))
 
 
@@ -104,6 +108,8 @@ def check_spec(
     if len(table) > MAX_COLUMNS + spec.n_classes:
         raise ValueError(f"tau_table has {len(table)} columns, more than classes")
     if selection and 'columns' in selection: _require(SELECTION, selection | dict(vocab=spec.vocab), 'mapper_selection')
+    choice = header['augmentation'] or {}
+    if 'columns' in choice: _require(AUGMENTATION, choice, 'augmentation')
     if len({len(column) for column in table.values()}) > 1: raise ValueError("tau_table has columns of unequal length")
 
 

@@ -8,6 +8,8 @@ from fastai.torch_core import default_device
 from torch import Tensor
 
 from .anchors import Anchors
+from .augment.options import AugmentationChoice
+from .augment.trial import choose_augmentation
 from .checkpoint import Checkpoint, read_checkpoint, resume_checkpoint, write_checkpoint
 from .data.intake import SeriesData, ready_array
 from .data.spec import SeriesSpec
@@ -19,7 +21,7 @@ from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
 from .plots import plot_sets
 from .presets import STAGES, preset_of, stage_overrides, stage_schedule
-from .report import MapperReport, in_one_line
+from .report import GeneratorReport, in_one_line
 from .rng import check_seed, generator_on
 from .sampler import MapperUse, Sampler
 from .train.anchors import fit_anchors, starting_from
@@ -27,7 +29,6 @@ from .train.fit import FitOptions, fit_stage
 from .train.latents import device_of
 from .train.mapper import MapperLearner, check_one_run
 from .train.prior import PriorLearner
-from .train.resume import drop_part
 from .train.tokenizer import TokenizerLearner
 
 __all__ = ['NMVQGenerator']
@@ -45,7 +46,7 @@ class NMVQGenerator:
     tau:float|None                      # Temperature that stage 3 learnt at
     tau_table:pd.DataFrame|None         # How it was found
     mapper_selection:MapperSelection    # Where the mapper is used, and why
-    mapper_use:MapperUse                # The same by class ids, for sampling
+    augmentation:AugmentationChoice     # What `NMVQAugment` does by default, and why
 
     def __init__(self,
         preset:str='fast', # 'fast': good samples in minutes on a laptop; 'paper': the paper's sizes and L1 loss
@@ -104,7 +105,8 @@ class NMVQGenerator:
             self._set_stage(fit_stage(learner, data, *self._stages.values(), settings=self.settings[learner.stage],
                                       preset=self.preset, device=self.device, options=options))
             options.keep_finished(self._stages, self.save)
-        drop_part(options.checkpoint)
+        if not self.augmentation.is_made: self.augmentation = choose_augmentation(self.sampler, data, options.seed)
+        options.keep_finished(self._stages, self.save)
         return self
 
     @classmethod
@@ -120,6 +122,7 @@ class NMVQGenerator:
         settings = {learn.stage: stage_overrides(learn.model, learn.stage, preset) for learn in learners}
         gen = cls(preset, device_of(tokenizer.model), **settings)
         for learn in learners: gen._set_stage(learn)
+        gen.augmentation = choose_augmentation(gen.sampler, prior.data)
         return gen
 
     def with_mapper(self,
@@ -144,17 +147,13 @@ class NMVQGenerator:
         if learn.stage == 'prior': self.anchors = fit_anchors(self.sampler, learn.data)
         if learn.stage != 'mapper': return
         self.tau, self.tau_table = learn.tau, learn.tau_table
-        self._set_selection(select_mapper(starting_from(self.sampler, learn.data), learn.data, learn.holdout))
-
-    def _set_selection(self, selection):
-        self.mapper_selection = selection
-        self.mapper_use = selection.use_for(self.spec)
+        self.mapper_selection = select_mapper(starting_from(self.sampler, learn.data), learn.data, learn.holdout)
 
     def _reset(self, from_stage='tokenizer'):
         for stage in STAGES[STAGES.index(from_stage):]: setattr(self, stage, None)
         if from_stage == 'tokenizer': self.spec = None # type: ignore[assignment]
-        if from_stage != 'mapper': self.anchors = None
-        self.tau, self.tau_table, self.mapper_selection, self.mapper_use = None, None, MapperSelection(), MapperUse()
+        if from_stage != 'mapper': self.anchors, self.augmentation = None, AugmentationChoice()
+        self.tau, self.tau_table, self.mapper_selection = None, None, MapperSelection()
 
     def sample(self,
         n:int, # Series to make
@@ -204,6 +203,9 @@ class NMVQGenerator:
         return self.sampler.perturb(xb, magnitude, generator or generator_on(self.device), mapped, ids)
 
     @property
+    def mapper_use(self) -> MapperUse: return self.mapper_selection.use_for(self.spec) # The same by class ids
+
+    @property
     def sampler(self) -> Sampler:
         "The stages at work, by class ids: what samples, the augmentation and the mapper's selection stand on."
         self._check_fitted('tokenizer')
@@ -230,10 +232,10 @@ class NMVQGenerator:
     @property
     def _stages(self): return {stage: getattr(self, stage) for stage in STAGES if getattr(self, stage) is not None}
 
-    def report(self) -> MapperReport: # Prints as a table, and a sentence for each warning
-        "Whether the mapper helps, by FID against training series held out from it: overall and for each class."
+    def report(self) -> GeneratorReport: # Prints as a table and sentences
+        "Whether the mapper helps, by FID against training series held out from it; what is added to batches, and why."
         self._check_fitted('mapper')
-        return MapperReport(self.mapper_selection)
+        return GeneratorReport(self.mapper_selection, self.augmentation)
 
     def evaluate(self,
         X, # Series [n, c_in, seq_len], original units
@@ -275,7 +277,8 @@ class NMVQGenerator:
         "Write one safetensors file, aside and renamed. Nothing in it is executed on load."
         self._check_fitted('tokenizer')
         return write_checkpoint(path, Checkpoint(self.preset, self.settings, self.spec, self._stages, self.tau,
-                                                 self.tau_table, self.mapper_selection, self.anchors))
+                                                 self.tau_table, self.mapper_selection, self.anchors,
+                                                 self.augmentation))
 
     @classmethod
     def load(cls,
@@ -288,10 +291,9 @@ class NMVQGenerator:
 
     def _take(self, saved): # a checkpoint's stages and what goes with them
         self._reset()
-        self.spec, self.tau, self.tau_table = saved.spec, saved.tau, saved.tau_table
         for stage, model in saved.stages.items(): setattr(self, stage, model)
-        self.anchors = saved.anchors
-        self._set_selection(saved.mapper_selection)
+        for name in ('spec', 'tau', 'tau_table', 'anchors', 'mapper_selection', 'augmentation'):
+            setattr(self, name, getattr(saved, name))
         return self
 
     def __repr__(self):

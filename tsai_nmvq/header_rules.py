@@ -8,6 +8,7 @@ from reprlib import repr as in_short
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
+from .augment.options import FIGURES, OPTIONS
 from .data.conditions import KINDS, Conditions
 from .data.spec import SeriesSpec
 from .data.values import ChannelValues
@@ -176,6 +177,9 @@ SCORES = Record(dict.fromkeys(('holdout', 'FID_before', 'FID_after', 'sharpness_
                                'accuracy_chance'), Items(number)))
 SELECTION = OneOf((Record(dict(index=Items(name, least=1), columns=SCORES)),
                    Record(dict(evidence=choice('given', 'failed')), dict(use_mapper=flag, failure=text))))
+AUGMENTATION = OneOf((Record(dict(options=Items(choice(*OPTIONS), least=1),
+                                  columns=Record(dict.fromkeys(FIGURES, Items(real()))))),
+                      Record({}, dict(reason=text))))
 HEADER = Record(dict(
     preset=choice(*STAGE_PRESETS['tokenizer']),
     settings=Record({}, {stage: Record({}, PRESET[stage] | SETTINGS[stage]) for stage in STAGE_PRESETS}),
@@ -184,6 +188,7 @@ HEADER = Record(dict(
     tau=Maybe(real(0)),
     tau_table=Maybe(Table(Items(number))),
     mapper_selection=Maybe(SELECTION),
+    augmentation=Maybe(AUGMENTATION),
     anchors=Maybe(Record(dict(strength=share, max_redraw=share)))))
 
 

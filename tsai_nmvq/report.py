@@ -1,13 +1,14 @@
-"""What a generator says of itself: whether its mapper helps, and where it is left out."""
-from dataclasses import dataclass
+"""What a generator says of itself: whether its mapper helps, where it is left out, and what is added to batches."""
+from dataclasses import dataclass, field
 from html import escape
 
 import pandas as pd
 
+from .augment.options import AugmentationChoice
 from .data.spec import SeriesSpec
 from .mapper_selection import MIN_CLASS_HOLDOUT, MIN_HOLDOUT, STANDARD_ERRORS, MapperSelection
 
-__all__ = ['MapperReport', 'in_one_line']
+__all__ = ['MapperReport', 'GeneratorReport', 'in_one_line']
 
 BLURRED = 0.7       # of the high-frequency energy of real series
 NAMED_CLASSES = 5   # in a sentence
@@ -63,6 +64,16 @@ class MapperReport:
     def _repr_html_(self):
         table = '' if self.table is None else self.table.round(4).to_html()
         return table + ''.join(f'<p>{escape(sentence)}</p>' for sentence in self.warnings)
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratorReport(MapperReport):
+    "The mapper's selection, and what `NMVQAugment` does by default."
+    augmentation:AugmentationChoice = field(default_factory=AugmentationChoice)
+
+    def __repr__(self): return f"{super().__repr__()}\n{self.augmentation.sentence}"
+
+    def _repr_html_(self): return super()._repr_html_() + f'<p>{escape(self.augmentation.sentence)}</p>'
 
 
 def in_one_line(

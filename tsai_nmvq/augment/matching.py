@@ -12,7 +12,7 @@ from ..data.spec import SeriesSpec
 from .classes import ClassMap
 from .portable import Portable
 
-__all__ = ['ConditionMap', 'TargetMap', 'SetMap', 'gaps_of', 'match_loader']
+__all__ = ['ConditionMap', 'TargetMap', 'SetMap', 'gaps_of', 'match_loader', 'has_a_sample_for_each']
 
 
 class ConditionMap(Protocol):
@@ -109,3 +109,13 @@ def match_loader(
                          f"{kind if spec.vocab else 'no labels'}: no sample has a y for them; fit it with their y, or "
                          "use another mode, which keeps y right")
     return None
+
+
+def has_a_sample_for_each(
+    dl, # tsai's loader, or None
+    spec:SeriesSpec # Of the generator
+) -> bool:
+    "Whether the generator has learnt the class, target or set of labels of the loader's rows."
+    if dl is None or len(dl.dataset) == 0: return False
+    try: return match_loader(dl, spec, samples=True, balance=False, unknown='raise') is not None
+    except ValueError: return False

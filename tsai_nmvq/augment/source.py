@@ -3,7 +3,7 @@
 All else in this folder needs no generator's code."""
 import os
 
-__all__ = ['given_generator', 'NO_GENERATOR', 'LOST_GENERATOR']
+__all__ = ['given_generator', 'check_stages', 'NO_GENERATOR', 'LOST_GENERATOR']
 
 ASKED = 'spec', 'prior', 'device' # and sampler, which a generator has once it is fitted
 
@@ -14,8 +14,7 @@ LOST_GENERATOR = ("this learner was saved without the generator of its NMVQAugme
 
 
 def given_generator(
-    gen, # Fitted `NMVQGenerator`, path of its file, or None
-    with_prior:bool=False # Whether whole series are sampled, and not only real ones varied
+    gen # Fitted `NMVQGenerator`, path of its file, or None
 ): # The generator; None for None
     "Load a file, and refuse what is no generator or is not fitted."
     if gen is None: return None
@@ -25,6 +24,13 @@ def given_generator(
     if not all(hasattr(gen, name) for name in ASKED):
         raise TypeError(f"gen is of type {type(gen).__name__}, expected an NMVQGenerator or the path of its file; pass "
                         "a fitted one, or what gen.save wrote")
-    if gen.spec is None or (with_prior and gen.prior is None):
-        raise RuntimeError("the generator is not fitted: call gen.fit(X, y, splits=splits) before NMVQAugment(gen)")
-    return gen
+    return check_stages(gen, gen.spec)
+
+
+def check_stages(
+    gen, # `NMVQGenerator`
+    *needed # Of its parts: None where they have not been learnt
+): # The generator
+    "RuntimeError where something is missing."
+    if all(part is not None for part in needed): return gen
+    raise RuntimeError("the generator is not fitted: call gen.fit(X, y, splits=splits) before NMVQAugment(gen)")

@@ -21,11 +21,12 @@ from .bank import RowBank
 from .batch_statistics import AugmentedTensor
 from .callers import is_mixed, is_training_step
 from .classes import ClassMap, are_ids, balancing_weights, class_shares
-from .matching import ConditionMap, gaps_of, match_loader
+from .matching import ConditionMap, gaps_of, has_a_sample_for_each, match_loader
+from .options import USUAL, AugmentationChoice
 from .pool import SeriesPool, pool_size
 from .portable import ByName, Portable
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows
-from .source import LOST_GENERATOR, NO_GENERATOR, given_generator
+from .source import LOST_GENERATOR, NO_GENERATOR, check_stages, given_generator
 
 __all__ = ['NMVQAugment', 'nmvq_randaug']
 
@@ -52,9 +53,11 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
 
     def __init__(self,
         gen=None, # `NMVQGenerator` or path of its file; None (as in a learner loaded from an export) does nothing
-        p:float=1., # Synthetic rows added for each real one; with append=False, the probability that one is replaced
-        mode:str='warp', # What a synthetic row is. 'warp': a real row, warped as strongly as makes it new; 'redraw':
-                         # with tokens drawn anew too; 'perturb': its stochastic reconstruction; 'generate': a sample
+        p:float=None, # Synthetic rows added for each real one; with append=False, the probability that one is replaced.
+                      # By default what the generator chose, see `gen.report()`; 1 where mode or balance is named
+        mode:str=None, # What a synthetic row is; by default what the generator chose. 'warp': a real row, warped as
+                       # strongly as makes it new; 'redraw': with tokens drawn anew too; 'perturb': its stochastic
+                       # reconstruction; 'generate': a sample
         magnitude:float=None, # Strength of variations of a row, 0..1; 0 does nothing. 0.5 for 'perturb', else 1
         balance:bool=False, # Even classes out: earlier rows of rare classes replace some of frequent ones, and all are
                             # added to alike; with append=False, synthetic rows alone, as far as p allows
@@ -66,12 +69,16 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         seed:int=None, # Seed of all draws; follows torch.manual_seed by default. Processes of one training draw apart
         **kwargs # Passed to fastai's RandTransform
     ):
+        gen, self._is_default = given_generator(gen), mode is None
+        choice = getattr(gen, 'augmentation', AugmentationChoice())
+        if p is None: p = choice.p if self._is_default and not balance else 1.
+        if mode is None: mode = choice.mode
         if mode not in MODES: raise ValueError(f"mode is {mode!r}, expected one of {MODES}")
         if not 0 <= p <= (math.inf if append else 1):
             raise ValueError(f"p is {p}, expected " + ("0 or more" if append else "a probability in 0..1"))
         if unknown not in ('raise', 'skip'): raise ValueError(f"unknown is {unknown!r}, expected 'raise' or 'skip'")
         if reuse < 1: raise ValueError(f"reuse is {reuse}, expected 1 draw or more")
-        gen = given_generator(gen, with_prior=mode == 'generate')
+        if gen is not None and mode == 'generate': check_stages(gen, gen.prior)
         if balance and gen is not None and not gen.spec.vocab:
             raise ValueError("balance draws other classes: it needs a generator that was fitted with labels")
         super().__init__(p=1., **kwargs)
@@ -90,6 +97,8 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         pipeline = getattr(dl, 'after_batch', None)
         self._pipeline = weakref.ref(pipeline) if pipeline is not None else None
         if self.gen is None and getattr(getattr(dl, 'dataset', None), 'split_idx', 0) == 0: self._warn(NO_GENERATOR)
+        if self.gen is not None and self.mode == 'generate' and self._is_default: # then rows need not be samples
+            if not has_a_sample_for_each(dl, self.gen.spec): self.mode = USUAL
         if dl is None and self.gen is not None and self.gen.spec.vocab and (self.mode != 'warp' or self.balance):
             raise ValueError("NMVQAugment matches its generator's classes with the loaders', which add_tfms does not "
                              "tell; pass it in batch_tfms when the loaders are made")

@@ -16,7 +16,7 @@ from ..models.layers import Standardizer, to_double
 from ..rng import isolated_rng
 from .inputs import as_labels, as_series, split_chunks
 
-__all__ = ['SeriesClassifier', 'fit_classifier', 'inception_score', 'tstr', 'trtr', 'cas']
+__all__ = ['SeriesClassifier', 'fit_classifier', 'train_classifier', 'inception_score', 'tstr', 'trtr', 'cas']
 
 FCN_LAYERS = (64, 128, 64) # half of tsai's widths: a quarter of the time, the same accuracy
 CACHED_CLASSIFIERS = 8
@@ -74,19 +74,30 @@ def fit_classifier(
     y = as_labels(y, x)
     settings = repr((tuple(x.shape), x.device, y.tolist(), n_steps, bs, lr, seed, network.__name__))
     key = hashlib.sha256(x.cpu().numpy().tobytes() + settings.encode()).digest()
-    _classifiers[key] = _classifiers.pop(key, None) or _train_classifier(x, y, n_steps, bs, lr, seed, network)
+    _classifiers[key] = _classifiers.pop(key, None) or train_classifier(x, y, n_steps, bs, lr, seed, network)
     if len(_classifiers) > CACHED_CLASSIFIERS: del _classifiers[next(iter(_classifiers))]
     return _classifiers[key]
 
 
-def _train_classifier(x, y, n_steps, bs, lr, seed, network):
+def train_classifier(
+    x:Tensor, # Series [n, c_in, seq_len], original units
+    y:np.ndarray, # Labels [n]
+    n_steps:int=400, # As in `fit_classifier`, as the others
+    bs:int=32,
+    lr:float=1e-2,
+    seed:int=0,
+    network=half_fcn,
+    cbs=() # fastai callbacks, such as one that changes batches
+) -> SeriesClassifier: # Which is not kept
+    "`fit_classifier` without a look at what came."
     vocab, ids = np.unique(y, return_inverse=True)
     standardizer = Standardizer(x.shape[1]).fit(x)
     rows = Rows.of_tensors(standardizer(x), torch.as_tensor(ids, device=x.device))
     with isolated_rng(seed, x.device):
         model = network(x.shape[1], len(vocab)).to(x.device)
         dls = stage_dls(rows, bs=bs, min_steps=n_steps, device=x.device) # whole batches: BatchNorm needs some rows
-        learn = Learner(dls, model, loss_func=F.cross_entropy, default_cbs=False, cbs=TrainEvalCallback) # silent
+        learn = Learner(dls, model, loss_func=F.cross_entropy, default_cbs=False,
+                        cbs=[TrainEvalCallback, *cbs]) # silent
         learn.fit_one_cycle(1, lr)
     return SeriesClassifier(model, standardizer, tuple(x.shape[1:]), vocab)
 

@@ -1,0 +1,98 @@
+"""Which option of augmentation suits a data set: cross-validation inside the training split."""
+import numpy as np
+import pandas as pd
+import torch
+from fastai.callback.core import Callback
+
+from ..data.intake import SeriesData
+from ..metrics.classifier import train_classifier
+from ..models.layers import Standardizer
+from ..progress import progress
+from ..rng import generator_on
+from ..sampler import Sampler
+from ..train.anchors import starting_from
+from .batch_statistics import AugmentedTensor
+from .options import FIGURES, NONE, OPTIONS, AugmentationChoice
+from .rows import VARIATIONS
+
+__all__ = ['choose_augmentation']
+
+FOLDS = 2                       # each series is held back once
+MIN_SERIES = 20                 # that are asked, and
+MAX_SERIES = 1000               # of a larger training split
+BATCH, PASSES = 16, 12          # series a step, and how often each is seen
+STEPS = 150, 450                # of one training, at least and at most
+POOL = 2                        # samples for each series, of options that sample
+
+
+def choose_augmentation(
+    sampler:Sampler, # With tokenizer, prior and anchors
+    data:SeriesData, # The training split
+    seed:int=0 # Seed of folds, networks and draws
+) -> AugmentationChoice:
+    """Cross-validate a small classifier with each option and without, and weigh what it gains against what is usual.
+
+    On a hundred series a trial is off by three points by chance, more than options differ by between data sets. So what
+    is expected is the mean of the tried and the usual gain by their precisions [normal with a normal prior], and a
+    small set goes by what is usual unless its trial speaks loudly."""
+    if data.y is None or data.spec.conditions.kind != 'classes': return AugmentationChoice(reason='it needs classes')
+    rows = np.sort(np.random.default_rng(seed).permutation(len(data))[:MAX_SERIES])
+    data, counts = data.subset(rows), np.bincount(data.y[rows], minlength=data.spec.n_classes)
+    if len(data) < MIN_SERIES or counts.min() < FOLDS:
+        return AugmentationChoice(reason='too few series, or too few of a class')
+    trial = _Trial(sampler, data, seed)
+    right = {mode: trial.right(mode) for mode in progress((NONE, *OPTIONS), leave=False)}
+    expected = {mode: _expected(option, right[mode] - right[NONE]) for mode, option in OPTIONS.items()}
+    return AugmentationChoice(pd.DataFrame.from_dict(expected, 'index'))
+
+
+class _Trial:
+    "Cross-validation of one data set: the same folds, networks and batches for every option."
+    def __init__(self, sampler, data, seed):
+        self.sampler, self.data, self.seed = sampler, data, seed
+        self.x = data.series(np.arange(len(data))).to(sampler.device)
+        order = np.random.default_rng(seed).permutation(len(data))
+        self.fold = np.empty(len(data), int)
+        self.fold[order[np.argsort(data.y[order], kind='stable')]] = np.arange(len(data)) % FOLDS # each class alike
+
+    def right(self, mode): # -> whether each series is told that its network has not seen [n], 0 or 1
+        found = np.empty(len(self.data), int)
+        for fold in range(FOLDS):
+            rows = np.flatnonzero(self.fold != fold)
+            n_steps = int(np.clip(PASSES * len(rows) // BATCH, *STEPS))
+            added = [] if mode == NONE else [_AddedRows(mode, self.sampler, self.data, self.x, rows, self.seed)]
+            classifier = train_classifier(self.x[rows], self.data.y[rows], n_steps, BATCH, seed=self.seed, cbs=added)
+            found[self.fold == fold] = classifier.predict(self.x[self.fold == fold])
+        return (found == self.data.y).astype(float)
+
+
+class _AddedRows(Callback):
+    "Adds rows to each batch, as `NMVQAugment` does."
+    run_valid = False
+
+    def __init__(self, mode, sampler, data, x, rows, seed):
+        self.mode, self.sampler, self.generator = mode, sampler, generator_on(sampler.device, seed)
+        self.standardizer = Standardizer(x.shape[1]).fit(x[rows])
+        self.x, self.y = x[rows], torch.as_tensor(data.y[rows], device=x.device)
+        if mode in VARIATIONS: return
+        self.sampler = starting_from(sampler, data.subset(rows))         # what is held back is not copied
+        self.y = self.y.repeat(POOL)
+        self.x = self.sampler.sample(self.y, self.generator, missing='filled')
+
+    def before_batch(self):
+        x, y = self.xb[0], self.yb[0]
+        n = max(1, round(OPTIONS[self.mode].p * len(x)))
+        idx = torch.randint(len(self.y), (n,), device=x.device, generator=self.generator)
+        made, ids = self.x[idx], self.y[idx]
+        if self.mode in VARIATIONS:
+            made = VARIATIONS[self.mode](self.sampler, made, 1., ids, self.generator, True)
+        self.learn.xb = (AugmentedTensor.of(x, self.standardizer(made)),)
+        self.learn.yb = (torch.cat((y, ids)),)
+
+
+def _expected(option, differences): # of 0 and 1 [n] -> figures of one option, in points
+    n, usual = len(differences), (option.gain, option.deviation)
+    tried = 100 * differences.mean(), 100 * np.sqrt((differences ** 2).sum() + 1) / n # a pair that differs by chance
+    precision = 1 / usual[1] ** 2 + 1 / tried[1] ** 2
+    mean = (usual[0] / usual[1] ** 2 + tried[0] / tried[1] ** 2) / precision
+    return dict(zip(FIGURES, (*tried, option.gain, mean, precision ** -0.5)))
