@@ -56,8 +56,8 @@ class Anchors:
         return replace(self, tokens=other.tokens, **{name: getattr(other, name) for name in ROWS})
 
     def _picked(self, pick): # the same of all that is there
-        found:dict[str, Any] = {name: getattr(self, name) for name in ROWS}
-        picked = {name: None if rows is None else pick(rows) for name, rows in found.items()}
+        found = {name: getattr(self, name) for name in ROWS}
+        picked:dict[str, Any] = {name: None if rows is None else pick(rows) for name, rows in found.items()}
         return replace(self, tokens={band: pick(tokens) for band, tokens in self.tokens.items()}, **picked)
 
     @property

@@ -21,7 +21,7 @@ FOLDS = 2                       # each series is held back once
 MIN_SERIES = 20                 # that are asked, and
 MAX_SERIES = 1000               # of a larger training split
 BATCH, PASSES = 16, 12          # series a step, and how often each is seen
-STEPS = 150, 450                # of one training, at least and at most
+STEPS = 100, 450                # of one training, at least and at most: a quarter of the time of a fit, or less
 POOL = 2                        # samples for each series, of options that sample
 
 
@@ -37,10 +37,10 @@ def choose_augmentation(
     small set goes by what is usual unless its trial speaks loudly."""
     if data.y is None or data.spec.conditions.kind != 'classes': return AugmentationChoice(reason='it needs classes')
     rows = np.sort(np.random.default_rng(seed).permutation(len(data))[:MAX_SERIES])
-    data, counts = data.subset(rows), np.bincount(data.y[rows], minlength=data.spec.n_classes)
-    if len(data) < MIN_SERIES or counts.min() < FOLDS:
+    counts = np.bincount(data.y[rows], minlength=data.spec.n_classes)
+    if len(rows) < MIN_SERIES or counts.min() < FOLDS:
         return AugmentationChoice(reason='too few series, or too few of a class')
-    trial = _Trial(sampler, data, seed)
+    trial = _Trial(sampler, data.subset(rows), seed)
     right = {mode: trial.right(mode) for mode in progress((NONE, *OPTIONS), leave=False)}
     expected = {mode: _expected(option, right[mode] - right[NONE]) for mode, option in OPTIONS.items()}
     return AugmentationChoice(pd.DataFrame.from_dict(expected, 'index'))
