@@ -22,7 +22,7 @@ setup(
     packages=find_packages(include=[f"{cfg['lib_path']}*"]),
     package_data={cfg['lib_path']: ['py.typed']}, # type checkers of users read our annotations
     install_requires=cfg['requirements'].split(),
-    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('dev', 'containers')},
+    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('dev', 'containers', 'dask')},
     entry_points={
         'console_scripts': cfg['console_scripts'].split(),
         'tsai': 'nmvq = tsai_nmvq.plugin',

@@ -108,11 +108,16 @@ def test_rows_that_tell_the_class_are_found_to_help(gen, data, monkeypatch):
     assert choose_augmentation(gen.sampler, training).table.tried['warp'] < good
 
 
-@pytest.mark.parametrize('n', [12, 50])
-def test_what_cannot_be_tried_says_why(gen, data, n):
+def test_the_only_series_of_a_class_is_learnt_and_not_asked(gen, data, quick):
     X, y, (train, _) = data
-    y = np.array(['rare' if n == 50 and i == train[0] else label for i, label in enumerate(y)])
-    training = SeriesData.from_arrays(X, y, (train[:n], train))
+    y = np.array(['rare' if i == train[3] else label for i, label in enumerate(y)])
+    rare = trial._Trial(gen.sampler, SeriesData.from_arrays(X, y, (train, train)), 0)
+    assert list(np.flatnonzero(~rare.asked)) == [3] and rare.fold[3] == trial.FOLDS and len(rare.right(NONE)) == 50
+
+
+def test_what_cannot_be_tried_says_why(gen, data):
+    X, y, (train, _) = data
+    training = SeriesData.from_arrays(X, y, (train[:12], train))
     assert 'too few' in choose_augmentation(gen.sampler, training).reason
     assert 'classes' in choose_augmentation(gen.sampler, SeriesData.from_arrays(X, None, (train, train))).reason
 

@@ -22,6 +22,7 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'train.mapper': ('MapperLearner',),
     'generator': ('NMVQGenerator',),
     'class_evaluation': ('class_scores',),
+    'corpus': ('write_corpus', 'open_corpus', 'dask_corpus'),
     'augment.transform': ('NMVQAugment', 'nmvq_randaug'),
     'augment.callback': ('NMVQSchedule',),
     'oversampler': ('NMVQOverSampler',),

@@ -37,12 +37,10 @@ def choose_augmentation(
     small set goes by what is usual unless its trial speaks loudly."""
     if data.y is None or data.spec.conditions.kind != 'classes': return AugmentationChoice(reason='it needs classes')
     rows = np.sort(np.random.default_rng(seed).permutation(len(data))[:MAX_SERIES])
-    counts = np.bincount(data.y[rows], minlength=data.spec.n_classes)
-    if len(rows) < MIN_SERIES or counts.min() < FOLDS:
-        return AugmentationChoice(reason='too few series, or too few of a class')
     trial = _Trial(sampler, data.subset(rows), seed)
+    if trial.asked.sum() < MIN_SERIES: return AugmentationChoice(reason='too few series')
     right = {mode: trial.right(mode) for mode in progress((NONE, *OPTIONS), leave=False)}
-    expected = {mode: _expected(option, right[mode] - right[NONE]) for mode, option in OPTIONS.items()}
+    expected = {mode: _expected(option, (right[mode] - right[NONE])[trial.asked]) for mode, option in OPTIONS.items()}
     return AugmentationChoice(pd.DataFrame.from_dict(expected, 'index'))
 
 
@@ -54,6 +52,8 @@ class _Trial:
         order = np.random.default_rng(seed).permutation(len(data))
         self.fold = np.empty(len(data), int)
         self.fold[order[np.argsort(data.y[order], kind='stable')]] = np.arange(len(data)) % FOLDS # each class alike
+        self.asked = np.bincount(data.y)[data.y] >= FOLDS                # a class's only series is always learnt
+        self.fold[~self.asked] = FOLDS
 
     def right(self, mode): # -> whether each series is told that its network has not seen [n], 0 or 1
         found = np.empty(len(self.data), int)
