@@ -22,5 +22,5 @@ def test_it_keeps_the_latest_rows_whatever_the_batches():
     for size in (1, 7, ROWS_A_CLASS + 3, n):
         bank = RowBank(2, torch.zeros(1, 1, 4))
         for part in torch.arange(n).split(size): bank.add(marked(part), torch.ones_like(part))
-        assert sorted(bank.rows[1, :, 0, 0].tolist()) == list(range(n - ROWS_A_CLASS, n))
+        assert sorted(bank.rows[1, :ROWS_A_CLASS, 0, 0].tolist()) == list(range(n - ROWS_A_CLASS, n))
         assert bank.seen.tolist() == [0, n]

@@ -14,7 +14,7 @@ class RowBank:
         n_classes:int, # Of the loader
         like:Tensor # A batch [bs, c_in, seq_len]: the bank takes its device and type
     ):
-        self.rows = like.new_zeros(n_classes, ROWS_A_CLASS, *like.shape[1:])
+        self.rows = like.new_zeros(n_classes, ROWS_A_CLASS + 1, *like.shape[1:]) # the last takes what is not kept
         self.seen = torch.zeros(n_classes, dtype=torch.long, device=like.device)
 
     def add(self,
@@ -27,7 +27,7 @@ class RowBank:
         count = of_class.sum(0)
         last = place >= count[ids] - ROWS_A_CLASS                        # of more than fit, the last
         slots = (self.seen[ids] + place) % ROWS_A_CLASS
-        self.rows[ids[last], slots[last]] = x[last]
+        self.rows[ids, torch.where(last, slots, ROWS_A_CLASS)] = x       # a mask would wait for the device
         self.seen += count
 
     def draw(self,

@@ -17,6 +17,7 @@ class ClassMap(Portable):
     "Which class of a generator each class of a loader is, and back; -1 where the other has no such class."
     to_gen:Tensor       # Generator's id of each of the loader's [n]
     to_dls:Tensor       # Loader's id of each of the generator's [n_classes]
+    is_total:bool = True # Whether the generator has all of the loader's classes
 
     @classmethod
     def match(cls,
@@ -33,7 +34,7 @@ class ClassMap(Portable):
                              "fit it on these classes or pass unknown='skip'")
         to_dls = np.full(len(gen_vocab), -1)
         to_dls[found[found >= 0]] = np.flatnonzero(found >= 0)
-        return cls(torch.as_tensor(found), torch.as_tensor(to_dls))
+        return cls(torch.as_tensor(found), torch.as_tensor(to_dls), not missing)
 
     @classmethod
     def identity(cls,
@@ -43,7 +44,8 @@ class ClassMap(Portable):
         return cls(torch.arange(n_classes), torch.arange(n_classes))
 
     def to(self, device) -> 'ClassMap': # The same on a device
-        return self if self.to_gen.device == device else ClassMap(self.to_gen.to(device), self.to_dls.to(device))
+        if self.to_gen.device == device: return self
+        return ClassMap(self.to_gen.to(device), self.to_dls.to(device), self.is_total)
 
     def fits(self, y:Tensor) -> bool: return are_ids(y)
 

@@ -17,6 +17,10 @@ __all__ = ['ConditionMap', 'TargetMap', 'SetMap', 'gaps_of', 'match_loader', 'ha
 
 class ConditionMap(Protocol):
     "What `ClassMap`, `TargetMap` and `SetMap` are."
+    @property
+    def is_total(self) -> bool: # Whether every row of the loader has a class that the generator knows
+        "Known beforehand: asking a batch would wait for the device."
+
     def fits(self, y:Tensor) -> bool: # Whether a batch's y [n, ...] is what was matched
         "Whether these are the loader's classes, targets or sets."
 
@@ -34,6 +38,7 @@ class ConditionMap(Protocol):
 class TargetMap(Portable):
     "Bins of a target."
     edges:Tensor        # Where the next bin begins [n_bins - 1]
+    is_total = True     # the outer bins are open
 
     def fits(self, y): return y.is_floating_point() and y.numel() == len(y)
 
@@ -48,6 +53,7 @@ class TargetMap(Portable):
 class SetMap(Portable):
     "Sets of labels."
     sets:Tensor         # Which of the loader's labels each class of the generator has [n_classes, n_labels], bool
+    is_total = False    # a loader may have other sets
 
     @classmethod
     def match(cls,

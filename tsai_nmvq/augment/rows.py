@@ -20,7 +20,11 @@ class MadeRows:
     "A synthetic row for each row of a batch."
     x:Tensor        # [n, c_in, seq_len]
     y:Tensor|None   # As the loader has it [n, ...]; None where the batch has none
-    valid:Tensor    # [n], bool: False where there is no synthetic row, and the batch's own stays
+    valid:Tensor|None = None # [n], bool: False where there is no synthetic row, and the batch's own stays; None for all
+
+    def of_valid_rows(self) -> tuple: # (x, y)
+        "Those that there are: it waits for the device."
+        return self.x[self.valid], None if self.y is None else self.y[self.valid]
 
 
 class RowKind(Protocol):
@@ -63,7 +67,7 @@ class SampledRows:
             y = y if y is None else torch.where(chosen, y_drawn, y)
         x_gen, targets = self.pool.draw(ids.clamp_min(0), self.generator)
         if y is not None and targets is not None: y = torch.where(_as_columns(chosen, y), targets.view_as(y).to(y), y)
-        return MadeRows(x_gen, y, ids >= 0)
+        return MadeRows(x_gen, y, None if self.classes.is_total else ids >= 0)
 
     def _gen_ids(self, x, y): # -> class ids of the generator [n], -1 where the generator does not know the class
         if self.spec.n_classes == 0: return torch.zeros(len(x), dtype=torch.long, device=x.device)
@@ -128,4 +132,4 @@ class VariedRows:
             if self.others is not None and are_ids(y): x, y = self.others.instead_of(x, y, chosen)
             ids = self.classes.ids(y)
         x_new = self.vary(self.gen.sampler, x, magnitude, ids, self.generator, self.mapped)
-        return MadeRows(x_new, y, torch.ones(len(x), dtype=torch.bool, device=x.device))
+        return MadeRows(x_new, y)

@@ -164,7 +164,8 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     def _replace(self, x, y, generator):
         chosen = torch.rand(len(x), device=x.device, generator=generator) < self.p
         made = self._row_kind(x, generator).draw(_plain(x), _plain(y), chosen, self.magnitude)
-        new = torch.where((chosen & made.valid).view(-1, 1, 1), made.x, _plain(x))
+        chosen = chosen if made.valid is None else chosen & made.valid
+        new = torch.where(chosen.view(-1, 1, 1), made.x, _plain(x))
         return _like(new, x), y if y is None else _like(made.y, y)
 
     def _append(self, x, y, generator):
@@ -175,11 +176,11 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         base = torch.cat(passes)[:n]
         y_base, chosen = None if y is None else y_real[base], torch.ones_like(base, dtype=torch.bool)
         made = self._row_kind(x, generator).draw(real[base], y_base, chosen, self.magnitude)
-        new = made.x[made.valid]
+        new, y_new = (made.x, made.y) if made.valid is None else made.of_valid_rows()
         n_real = getattr(x, 'n_real', None)                              # of another NMVQAugment before this one
         is_tsais = type(x) in (TSTensor, AugmentedTensor)
         x = AugmentedTensor.of(real, new, n_real) if is_tsais else _like(torch.cat((real, new)), x)
-        return x, y if made.y is None else _like(torch.cat((y_real, made.y[made.valid])), y)
+        return x, y if y_new is None else _like(torch.cat((y_real, y_new)), y)
 
     def _evened_out(self, x, y, generator): # earlier rows of rare classes in the place of rows of frequent ones
         if y is None or not are_ids(y): return x, y
