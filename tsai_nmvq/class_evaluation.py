@@ -40,7 +40,8 @@ def class_scores(
     y, # Labels [n]
     splits, # tsai's splits (train, test)
     judges:tuple=('ridge', 'fcn'), # Of `JUDGES`; 'small_fcn' is that of TimeVQVAE's authors, and takes minutes
-    seeds:tuple=(0, 1) # Of samples and judges
+    seeds:tuple=(0, 1), # Of samples and judges
+    sets:tuple=None # Names of the sets to learn from, such as 'before mapper'; real series come first. All by default
 ) -> ClassScores:
     """Train on each stage's series, test on real: TRTR, TRecTR, TSTR before and after the mapper, of ten times as many.
 
@@ -48,24 +49,29 @@ def class_scores(
     'LF real, HF sampled' has under it HF's prior loses, what 'prior alone' has under that LF's. [arXiv 1706.02633]"""
     if not gen.spec.vocab: raise ValueError("class_scores needs classes: fit the generator with y")
     train, test = split_series(X, y, splits, gen.spec)
-    return score_classes(lambda seed: class_sets(gen, train, seed), test, judges, seeds)
+    return score_classes(lambda seed: class_sets(gen, train, seed, sets), test, judges, seeds)
 
 
 def class_sets(
     gen, # `NMVQGenerator`
     train:LabelledSeries, # The training split
-    seed:int=0 # Seed of all draws
+    seed:int=0, # Seed of all draws
+    names:tuple=None # Of the sets to make, beside the real series; all by default
 ) -> dict: # {name: `LabelledSeries`}, the real series first
-    "What each stage makes of the training split, or in its place."
+    "What each stage makes of the training split, or in its place. ValueError for a name that there is not."
     sampler, n = gen.sampler, len(train.x)
     ids, generator = torch.as_tensor(gen.spec.to_ids(train.y), device=gen.device), generator_on(gen.device, seed)
     missing = kind_of_gaps(torch.as_tensor(train.x))
-    def samples(n, **how): return named_samples(gen, n, seed, missing=missing, **how)
-    sets = {'real': train, 'reconstructed': LabelledSeries(sampler.reconstruct(train.x), train.y),
-            'LF real, HF sampled': LabelledSeries(sampler.resample_hf(train.x, ids, generator), train.y),
-            'prior alone': samples(n, mapped=False, redraw=1.), 'before mapper': samples(n, mapped=False)}
-    if gen.mapper is not None: sets['after mapper'] = samples(n)
-    return sets | {'ten times as many': samples(min(TIMES * n, MAX_SAMPLES))}
+    def samples(n, **how): return lambda: named_samples(gen, n, seed, missing=missing, **how)
+    def of_real(func): return lambda: LabelledSeries(func(train.x), train.y)
+    makers = {'reconstructed': of_real(sampler.reconstruct),
+              'LF real, HF sampled': of_real(lambda x: sampler.resample_hf(x, ids, generator)),
+              'prior alone': samples(n, mapped=False, redraw=1.), 'before mapper': samples(n, mapped=False)}
+    if gen.mapper is not None: makers['after mapper'] = samples(n)
+    makers['ten times as many'] = samples(min(TIMES * n, MAX_SAMPLES))
+    if unknown := set(names or ()) - makers.keys():
+        raise ValueError(f"there is no set {sorted(unknown)[0]!r}, expected some of {list(makers)}")
+    return {'real': train} | {name: make() for name, make in makers.items() if names is None or name in names}
 
 
 def score_classes(

@@ -17,6 +17,8 @@ from ..common.records import keep, remembered
 from ..fidelity.cases import CLASS_DATA, SPLITS, Case
 from ..fidelity.row import Run
 
+NOTE = ("A classifier learns from each set. `agreement`: share of a set whose class a ridge classifier of the test "
+        "series agrees with. Deviations are over seeds of samples and judges, on one fit.")
 LOST = {'tokenizer': ('real', 'reconstructed'), 'HF prior': ('reconstructed', 'LF real, HF sampled'),
         'LF prior': ('LF real, HF sampled', 'prior alone'), 'anchors': ('prior alone', 'before mapper'),
         'mapper': ('before mapper', 'after mapper')}
@@ -26,11 +28,12 @@ def rows_of(
     run:Run, # How the generator is learnt
     case:Case, # Data set, split and seed of the fit
     judges:tuple, # Of `JUDGES`
-    judge_seeds:tuple # Seeds of samples and judges
+    judge_seeds:tuple, # Seeds of samples and judges
+    sets:tuple # Names of sets; None for all
 ) -> list: # A row a set
     "Learn what is not learnt yet, and judge it."
     X, y, splits = case.read(run.path)
-    scores = class_scores(run.generator(case, X, y, splits), X, y, splits, judges, judge_seeds)
+    scores = class_scores(run.generator(case, X, y, splits), X, y, splits, judges, judge_seeds, sets)
     table = scores.table.rename_axis('learnt from').reset_index()
     return [{'data': case.name, 'seed': case.seed, **row} for row in table.to_dict('records')]
 
@@ -62,9 +65,8 @@ def write(
     command:str # The same
 ):
     "The accuracies, and what each stage loses of them."
-    keep(f'classes_{split}', table, f'Classes: accuracy on real test series, {split} split', command,
-         "A classifier learns from each set. `agreement`: share of a set whose class a ridge classifier of the test "
-         "series agrees with. Deviations are over seeds of samples and judges, on one fit.", seeds=judge_seeds)
+    keep(f'classes_{split}', table, f'Classes: accuracy on real test series, {split} split', command, NOTE,
+         seeds=judge_seeds)
     for judge in judges:
         title = f'Which stage loses the class, by {judge}, {split} split'
         keep(f'classes_lost_{judge}_{split}', losses(table, judge), title, command,
@@ -84,18 +86,25 @@ def main(
     split:str='original', # 'paper': all series split anew 80/20; 'original': the archive's own
     cap:int=2000, # Series in each part at most
     again:bool=False, # Judge again what has been judged
+    sets:str='', # Names of sets to learn from beside the real series, with commas; all by default
+    name:str='', # Of the table in results/; classes_SPLIT and its losses by default, which need all sets
     device:str='cpu', # Where to train and sample
     threads:int=2 # PyTorch's threads
 ):
     "Measure where classes are lost."
     torch.set_num_threads(threads)
+    if sets and not name: raise SystemExit("a part of the sets has a table of its own: pass --name")
     if split not in SPLITS: raise SystemExit(f"split is {split!r}, expected one of {SPLITS}")
     Path(work).mkdir(parents=True, exist_ok=True)
     run, rows, names = Run(path, Path(work), preset, device=device), [], tuple(judges.split(','))
     for case in [Case(name, seed, split, cap) for seed in map(int, seeds.split(',')) for name in data.split(',')]:
-        file = case.file(work, run.stages, '.json', prefix=f"classes_{'+'.join(names)}_")
-        judge = partial(rows_of, run, case, names, tuple(map(int, judge_seeds.split(','))))
-        rows += remembered(file, judge, again)
+        kept = f"classes_{'+'.join(names)}_{name}_" if name else f"classes_{'+'.join(names)}_"
+        judge = partial(rows_of, run, case, names, tuple(map(int, judge_seeds.split(','))),
+                        tuple(sets.split(',')) if sets else None)
+        rows += remembered(case.file(work, run.stages, '.json', prefix=kept), judge, again)
         print(pd.DataFrame(rows[-6:]).round(3).to_string(index=False), flush=True)
     options = f'--data {data} --judges {judges} --split {split} --seeds {seeds} --judge_seeds {judge_seeds}'
-    write(pd.DataFrame(rows), names, split, judge_seeds, f'python -m benchmarks.classes DEST FOLDER {options}')
+    command = f'python -m benchmarks.classes DEST FOLDER {options}' + (f' --sets "{sets}"' if sets else '')
+    if not name: return write(pd.DataFrame(rows), names, split, judge_seeds, command)
+    keep(name, pd.DataFrame(rows), f'Classes: accuracy on real test series, {split} split', command, NOTE,
+         seeds=judge_seeds)
