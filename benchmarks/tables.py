@@ -130,7 +130,8 @@ def in_words() -> str: # Two lines
     found = fidelity_figures(read('fidelity_fast_original'))
     return (f"Of {found['sets']} sets, FID is at most twice the floor on {found['FID at most twice the floor']}, "
             f"TSTR at least 95 % of TRTR on {found['TSTR 95 % of TRTR or more']} "
-            f"and 90 % on {found['TSTR 90 % of TRTR or more']}, and novelty at least 0.7 on {found['novelty 0.7 or more']}.\n"
+            f"and 90 % on {found['TSTR 90 % of TRTR or more']}, "
+            f"and novelty at least 0.7 on {found['novelty 0.7 or more']}.\n"
             f"FID after the mapper is above that before it on {found['FID worse after the mapper'] or 'none'}; "
             f"its mean falls from {found['FID before']:.5f} to {found['FID after']:.5f}.")
 

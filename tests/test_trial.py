@@ -5,10 +5,10 @@ import pytest
 from fake_generator import FakeGenerator, loaders
 from stages import STAGES, TINY, random_states, train_shortly
 
-from tsai_nmvq.augment import options, trial
+from tsai_nmvq.augment import trial
 from tsai_nmvq.augment.options import FIGURES, NONE, OPTIONS, USUAL, AugmentationChoice
 from tsai_nmvq.augment.transform import NMVQAugment
-from tsai_nmvq.augment.trial import choose_augmentation
+from tsai_nmvq.augment.trial import choose_augmentation, weighed
 from tsai_nmvq.data.intake import SeriesData
 from tsai_nmvq.generator import NMVQGenerator
 
@@ -54,15 +54,26 @@ def test_a_choice_is_written_and_read(choice):
     assert again.sentence == choice.sentence and again.is_made == choice.is_made
 
 
+def told(n, warp=0., generate=0.): # by networks of n series: shares of them that are won or lost over none
+    right = np.repeat([0., 1], [n // 2, n - n // 2])
+    def changed(share): return np.where(np.arange(n) < abs(share) * n, 1., right) if share > 0 else np.where(
+        np.arange(n) >= (1 + share) * n, 0., right)
+    return {NONE: right, 'warp': changed(warp), 'generate': changed(generate)}
+
+
 def test_few_series_go_by_what_is_usual_and_many_by_their_own():
-    def expected(n): return trial._expected(options.Option(1., 1., 1.5), np.repeat([-1., 0], [n // 10, n - n // 10]))
-    few, many = expected(20), expected(20_000)
-    assert few['tried'] == many['tried'] == -10 and few['expected'] > -2 and many['expected'] < -9.5
-    assert few['deviation'] < 1.5 and few['error'] > 20 * many['error']
+    few, many = (weighed(told(n, warp=-0.1, generate=-0.1)).loc['warp'] for n in (20, 20_000))
+    assert few.tried == many.tried == -10 and few.expected > -2 and many.expected < -9.5
+    assert few.deviation < 1.5 and few.error > 20 * many.error
 
 
 def test_no_difference_on_few_series_is_no_certainty():
-    assert trial._expected(options.Option(1., 1., 1.5), np.zeros(30))['error'] > 3
+    assert weighed(told(30)).error.min() > 3
+
+
+def test_another_mode_than_the_usual_needs_more_than_a_few_series():
+    few, many = (AugmentationChoice(weighed(told(n, warp=0.02, generate=0.03))) for n in (100, 20_000))
+    assert few.name == USUAL and many.name == 'generate'
 
 
 # The trial

@@ -208,11 +208,11 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         return self.gen.spec.proportions if self._shares is None else self._shares
 
     def _class_draw(self, device, generator) -> ClassDraw|None: # None where rows keep their class
-        if not self.balance and not self._varies_others: return None
+        if not self.balance and not self._draws_classes: return None
         weights, classes = self._class_shares, self._classes
         if self.balance: weights = weights > 0 if self.append else balancing_weights(weights, 1 - self.p, self.p)
         weights = torch.tensor(weights, dtype=torch.float, device=device)
-        if self.mode not in VARIATIONS and isinstance(classes, ClassMap):
+        if self.mode not in VARIATIONS and isinstance(classes, ClassMap) and not classes.is_total:
             known = (classes.to_gen >= 0).float()
             weights = weights * known if (weights * known).any() else known
             if not known.any(): return None
@@ -223,12 +223,12 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         return not self.append and not self.balance and self.mode in VARIATIONS
 
     @property
-    def _varies_others(self): # whether rows of earlier batches are varied too
-        return self.append and self.mode in VARIATIONS and self._shares is not None
+    def _draws_classes(self): # whether added rows are of any class: a step sees more of them than the batch has
+        return self.append and self._shares is not None
 
     @property
     def _draws_from_bank(self): # samples that replace rows come from the pool alone
-        return self._varies_others or (self.balance and (self.append or self.mode in VARIATIONS))
+        return self.mode in VARIATIONS and (self._draws_classes or self.balance) or (self.balance and self.append)
 
     def _fitting_bank(self, x) -> RowBank: # on the batch's device and of its type
         bank = self._bank

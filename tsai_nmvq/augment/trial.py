@@ -15,7 +15,7 @@ from .batch_statistics import AugmentedTensor
 from .options import FIGURES, NONE, OPTIONS, AugmentationChoice
 from .rows import VARIATIONS
 
-__all__ = ['choose_augmentation']
+__all__ = ['choose_augmentation', 'weighed']
 
 FOLDS = 2                       # each series is held back once
 MIN_SERIES = 20                 # that are asked, and
@@ -32,16 +32,15 @@ def choose_augmentation(
 ) -> AugmentationChoice:
     """Cross-validate a small classifier with each option and without, and weigh what it gains against what is usual.
 
-    On a hundred series a trial is off by three points by chance, more than options differ by between data sets. So what
-    is expected is the mean of the tried and the usual gain by their precisions [normal with a normal prior], and a
-    small set goes by what is usual unless its trial speaks loudly."""
+    On a hundred series a trial is off by three points by chance, more than options differ by. So what is expected is the
+    mean of the tried and the usual gain by their precisions [normal with a normal prior], and a small set goes by what
+    is usual unless its trial speaks loudly."""
     if data.y is None or data.spec.conditions.kind != 'classes': return AugmentationChoice(reason='it needs classes')
     rows = np.sort(np.random.default_rng(seed).permutation(len(data))[:MAX_SERIES])
     trial = _Trial(sampler, data.subset(rows), seed)
     if trial.asked.sum() < MIN_SERIES: return AugmentationChoice(reason='too few series')
-    right = {mode: trial.right(mode) for mode in progress((NONE, *OPTIONS), leave=False)}
-    expected = {mode: _expected(option, (right[mode] - right[NONE])[trial.asked]) for mode, option in OPTIONS.items()}
-    return AugmentationChoice(pd.DataFrame.from_dict(expected, 'index'))
+    right = {mode: trial.right(mode)[trial.asked] for mode in progress((NONE, *OPTIONS), leave=False)}
+    return AugmentationChoice(weighed(right))
 
 
 class _Trial:
@@ -90,9 +89,23 @@ class _AddedRows(Callback):
         self.learn.yb = (torch.cat((y, ids)),)
 
 
-def _expected(option, differences): # of 0 and 1 [n] -> figures of one option, in points
-    n, usual = len(differences), (option.gain, option.deviation)
-    tried = 100 * differences.mean(), 100 * np.sqrt((differences ** 2).sum() + 1) / n # a pair that differs by chance
-    precision = 1 / usual[1] ** 2 + 1 / tried[1] ** 2
-    mean = (usual[0] / usual[1] ** 2 + tried[0] / tried[1] ** 2) / precision
-    return dict(zip(FIGURES, (*tried, option.gain, mean, precision ** -0.5)))
+def weighed(
+    right:dict # {option, 'none' among them: whether each series is told [n], 0 or 1}
+) -> pd.DataFrame: # A row a mode, columns `FIGURES`
+    "Tried gains beside expected ones. Each option is weighed against the one that it is usually compared with."
+    found = {NONE: dict.fromkeys(FIGURES, 0.)}
+    for mode, option in OPTIONS.items():
+        base, gain = found[option.over], _gain(right[mode] - right[option.over])
+        expected, deviation = _posterior((option.gain, option.deviation), gain)
+        found[mode] = dict(zip(FIGURES, (*_gain(right[mode] - right[NONE]), base['usual'] + option.gain,
+                                         base['expected'] + expected, float(np.hypot(base['deviation'], deviation)))))
+    return pd.DataFrame.from_dict(found, 'index').drop(index=NONE)
+
+
+def _gain(differences): # of 0 and 1 [n] -> (points, their standard error, as if one more pair differed)
+    return 100 * differences.mean(), 100 * np.sqrt((differences ** 2).sum() + 1) / len(differences)
+
+
+def _posterior(usual, tried): # (mean, deviation) twice -> both of a normal mean
+    precisions = [1 / deviation ** 2 for _, deviation in (usual, tried)]
+    return np.average([usual[0], tried[0]], weights=precisions), sum(precisions) ** -0.5
