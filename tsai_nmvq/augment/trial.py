@@ -32,8 +32,8 @@ def choose_augmentation(
 ) -> AugmentationChoice:
     """Cross-validate a small classifier with each option and without, and weigh what it gains against what is usual.
 
-    On a hundred series a trial is off by three points by chance, more than options differ by. So what is expected is the
-    mean of the tried and the usual gain by their precisions [normal with a normal prior], and a small set goes by what
+    On a hundred series a trial is off by three points by chance, more than options differ by. So what is expected is
+    the mean of the tried and the usual gain by their precisions [normal with a normal prior]: a small set goes by what
     is usual unless its trial speaks loudly."""
     if data.y is None or data.spec.conditions.kind != 'classes': return AugmentationChoice(reason='it needs classes')
     rows = np.sort(np.random.default_rng(seed).permutation(len(data))[:MAX_SERIES])
