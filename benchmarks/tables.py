@@ -133,7 +133,7 @@ def in_words() -> str: # Two lines
             f"and 90 % on {found['TSTR 90 % of TRTR or more']}, "
             f"and novelty at least 0.7 on {found['novelty 0.7 or more']}.\n"
             f"FID after the mapper is above that before it on {found['FID worse after the mapper'] or 'none'}; "
-            f"its mean falls from {found['FID before']:.5f} to {found['FID after']:.5f}.")
+            f"its mean is {found['FID before']:.5f} before and {found['FID after']:.5f} after.")
 
 
 def by_set(
