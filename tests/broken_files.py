@@ -126,8 +126,12 @@ def tensor(draw, raw, metadata, header, tensors):
     return save(tensors, metadata | dict(generator=json.dumps(header)))
 
 
+def finite(t): return torch.finfo(t.dtype).min, torch.finfo(t.dtype).max
+
+
 def as_is(t, v): # a value that tensors of this type hold
-    if t.is_floating_point() or t.dtype == torch.bool: return v
+    if t.dtype == torch.bool: return v
+    if t.is_floating_point(): return v if not math.isfinite(v) else float(np.clip(v, *finite(t)))
     v, info = int(v) if abs(v) <= 1e9 else 0, torch.iinfo(t.dtype)
     return min(max(v, info.min), info.max)
 

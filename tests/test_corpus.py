@@ -2,6 +2,8 @@
 import json
 import subprocess
 import sys
+from copy import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,9 +95,13 @@ def test_a_folder_of_another_corpus_is_left_alone(gen, tmp_path, how, name):
         write_corpus(gen, tmp_path/'some', **{'n': N, 'seed': 3, **how})
 
 
-def test_another_generator_is_told_apart(gen, tmp_path):
+@pytest.mark.parametrize('other', [dict(strength=0.03), dict(max_redraw=0.05), dict(details=None)], ids=str)
+def test_another_generator_is_told_apart(gen, tmp_path, other):
     write_corpus(gen, tmp_path/'some', N)
     with pytest.raises(ValueError, match='whose generator is'): write_corpus(gen.with_mapper(None), tmp_path/'some', N)
+    changed = copy(gen)
+    changed.anchors = replace(gen.anchors, **other)
+    with pytest.raises(ValueError, match='whose generator is'): write_corpus(changed, tmp_path/'some', N)
 
 
 @pytest.mark.parametrize('how, sentence', [

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ['Anchors', 'MAX_REDRAW']
+__all__ = ['Anchors', 'ROWS', 'MAX_REDRAW']
 
 ROWS = 'ids', 'present', 'targets', 'details' # one of their series each, beside tokens
 MAX_REDRAW = 0.15 # of an anchor's tokens, at most, that the prior draws anew by default (fidelity_log.md, "Details")
@@ -78,4 +78,3 @@ class Anchors:
     ) -> dict: # {band: token ids [bs, n_tokens]}
         "Their tokens."
         return {band: tokens[rows] for band, tokens in self.tokens.items()}
-

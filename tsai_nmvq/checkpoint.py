@@ -37,9 +37,10 @@ from .models.mapper import NeuralMapper
 from .models.prior import MaskedPrior
 from .models.tokenizer import VQTokenizer
 
-__all__ = ['Checkpoint', 'write_checkpoint', 'read_checkpoint', 'resume_checkpoint', 'FORMAT_VERSION']
+__all__ = ['Checkpoint', 'write_checkpoint', 'read_checkpoint', 'resume_checkpoint', 'FORMAT_VERSION', 'FOUND']
 
 FORMAT, FORMAT_VERSION = 'tsai_nmvq', 8
+FOUND = 'spec', 'tau', 'tau_table', 'anchors', 'mapper_selection', 'augmentation' # beside a generator's stages
 ANCHOR_SETTINGS = 'strength', 'max_redraw'
 MODELS = dict(tokenizer=VQTokenizer, prior=MaskedPrior, mapper=NeuralMapper)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .anchors import ROWS
 from .atomic import atomic_write
 from .progress import progress
 from .rng import check_seed, generator_on
@@ -86,9 +87,7 @@ class Corpus:
         missing, sampler = how.pop('missing', 'like data'), gen.sampler
         seed = np.random.SeedSequence([self.seed, i]).generate_state(1, np.uint64)[0] >> np.uint64(1)
         x, anchors = sampler.sample_rows(part, generator_on(gen.device, int(seed)), **how)
-        labels = sampler.labels(part, anchors)
-        if labels is not None and labels.dtype == object: labels = gen.spec.to_labels(part.cpu().numpy()) # lists
-        return sampler.finished(x, anchors, missing).cpu().numpy(), None if labels is None else np.asarray(labels)
+        return sampler.finished(x, anchors, missing).cpu().numpy(), gen.spec.plain(sampler.labels(part, anchors))
 
 
 def write_corpus(
@@ -105,7 +104,8 @@ def write_corpus(
     corpus, path = Corpus.of(gen, n, y, seed, **how), Path(path)
     blocks, ids = corpus.blocks_of(shard, shards), corpus.class_ids(gen, y)
     _prepare(path, corpus, lambda: corpus.draw(gen, 0, ids))
-    files, done = [_Rows(path/name, corpus.block) for name in (SERIES, LABELS)], _Rows(path/DONE, 1)
+    files = [_Rows(path/name, corpus.block) for name in (SERIES, LABELS) if (path/name).exists()]
+    done = _Rows(path/DONE, 1)
     whole = np.load(path/DONE)
     for i in progress([i for i in blocks if not whole[i]]):
         try:
@@ -123,9 +123,9 @@ def open_corpus(
     "A whole corpus. ValueError where blocks are missing."
     path = Path(path)
     if not (path/HEADER).exists(): raise FileNotFoundError(f"there is no corpus in {path}")
-    missing = int((np.load(path/DONE) == 0).sum())
-    if missing:
-        raise ValueError(f"{missing} of {len(np.load(path/DONE))} blocks of {path} are missing; run write_corpus or "
+    done = np.load(path/DONE)
+    if not done.all():
+        raise ValueError(f"{int((done == 0).sum())} of {len(done)} blocks of {path} are missing; run write_corpus or "
                          "nmvq_sample again, for all shards")
     return np.load(path/SERIES, mmap_mode='r'), np.load(path/LABELS, mmap_mode='r') if (path/LABELS).exists() else None
 
@@ -168,12 +168,10 @@ class _Rows:
     "An array on file, of which blocks of rows are written and none is kept in memory."
     def __init__(self, path, block):
         self.path, self.block = path, block
-        if not path.exists(): return                                     # of labels that there are not
         array = np.load(path, mmap_mode='r')
         self.offset, self.row_bytes, self.dtype = array.offset, array.strides[0], array.dtype
 
     def write(self, i, rows):
-        if rows is None: return
         with open(self.path, 'r+b') as f:
             f.seek(self.offset + i * self.block * self.row_bytes)
             f.write(np.ascontiguousarray(rows, self.dtype).tobytes())
@@ -183,6 +181,7 @@ class _Rows:
 
 def _prepare(path, corpus, example): # the folder and its files, where no other process has made them
     path.mkdir(parents=True, exist_ok=True)
+    header = json.dumps(asdict(corpus))
     if not (path/HEADER).exists():
         if left := sorted(p.name for p in path.iterdir() if p.name not in (SERIES, LABELS, DONE) and p.name[0] != '.'):
             raise ValueError(f"{path} holds other files ({left[0]}, ...); name an empty folder or a new one")
@@ -193,10 +192,10 @@ def _prepare(path, corpus, example): # the folder and its files, where no other 
         free = shutil.disk_usage(path).free
         if needed > free: raise OSError(f"the corpus takes {needed:.2g} bytes and {path} has {free:.2g}; make room")
         for name, (dtype, shape) in arrays.items(): _make_once(path/name, dtype, shape)
-        with atomic_write(path/HEADER) as aside: aside.write_text(json.dumps(asdict(corpus)))
+        with atomic_write(path/HEADER) as aside: aside.write_text(header)
     there = json.loads((path/HEADER).read_text())
-    for name, value in asdict(corpus).items():
-        if there.get(name) != json.loads(json.dumps(value)):
+    for name, value in json.loads(header).items():
+        if there.get(name) != value:
             raise ValueError(f"{path} holds another corpus, whose {name} is {there.get(name)!r} and not {value!r}; "
                              "name another folder")
 
@@ -210,10 +209,12 @@ def _make_once(path, dtype, shape): # a sparse file; where two processes make it
 
 
 def _generator_hash(gen):
-    stages = [stage for stage in (gen.tokenizer, gen.prior, gen.mapper) if stage is not None]
+    stages, anchors = [stage for stage in (gen.tokenizer, gen.prior, gen.mapper) if stage is not None], gen.anchors
     tensors = [t for stage in stages for _, t in sorted(stage.state_dict().items())]
-    anchors = [] if gen.anchors is None else [*gen.anchors.tokens.values(), gen.anchors.ids]
-    return _hash([t.detach().cpu().numpy() for t in (*tensors, *anchors)], repr(gen.mapper_use), repr(gen.spec))
+    settings = [] if anchors is None else [anchors.strength, anchors.max_redraw]
+    if anchors is not None: tensors += [*anchors.tokens.values(), *(getattr(anchors, name) for name in ROWS)]
+    arrays = [t.detach().cpu().numpy() for t in tensors if t is not None]
+    return _hash(arrays, repr(settings), repr(gen.mapper_use), repr(gen.spec))
 
 
 def _hash(arrays, *texts):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .anchors import ROWS
 from .data.labels import match_labels
 from .data.spec import SeriesSpec
 from .models.bands import BANDS
@@ -31,7 +32,7 @@ MAX_COLUMNS = 8         # of the table of temperatures, beside those of classes
 MAX_WEIGHT = 1e9        # a single one stays far from float32's largest number through all layers
 MAX_UNIT = 1e30         # mean and deviation of the data: what is made in their units stays below that number too
 TRIED_VALUES, TRIED_TOKENS = 2 ** 18, 2 ** 10 # of one series: more would take seconds to try
-ANCHORS = *BANDS, 'ids', 'present', 'targets', 'details'
+ANCHORS = *BANDS, *ROWS
 
 
 Facts = dict[str, Callable[[Any], Any]] # {what is expected: whether it is so of some parts}
@@ -260,7 +261,7 @@ def check_anchors(
     if missing or unknown: raise ValueError(f"anchors lack {sorted(missing)}, and have {sorted(unknown)[:3]} too many")
     of = SimpleNamespace(tokens={band: tensors[band] for band in BANDS}, spec=spec,
                          tokenizer=stages['tokenizer'], null_class=stages['prior'].null_class,
-                         **{name: tensors.get(name) for name in ('ids', 'present', 'targets', 'details')})
+                         **{name: tensors.get(name) for name in ROWS})
     _require(ANCHOR_FACTS, of, 'anchors')
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from .anchors import Anchors
 from .augment.options import AugmentationChoice
 from .augment.trial import choose_augmentation
-from .checkpoint import Checkpoint, read_checkpoint, resume_checkpoint, write_checkpoint
+from .checkpoint import FOUND, Checkpoint, read_checkpoint, resume_checkpoint, write_checkpoint
 from .data.intake import SeriesData, ready_array
 from .data.spec import SeriesSpec
 from .evaluation import generator_scores, shown_sets, split_series
@@ -29,10 +29,10 @@ from .train.fit import FitOptions, fit_stage
 from .train.latents import device_of
 from .train.mapper import MapperLearner, check_one_run
 from .train.prior import PriorLearner
+from .train.resume import drop_part
 from .train.tokenizer import TokenizerLearner
 
 __all__ = ['NMVQGenerator']
-
 
 class NMVQGenerator:
     """Learns a data set in three stages and samples series that look like it. [arXiv 2501.17553]
@@ -105,8 +105,10 @@ class NMVQGenerator:
             self._set_stage(fit_stage(learner, data, *self._stages.values(), settings=self.settings[learner.stage],
                                       preset=self.preset, device=self.device, options=options))
             options.keep_finished(self._stages, self.save)
-        if not self.augmentation.is_made: self.augmentation = choose_augmentation(self.sampler, data, options.seed)
-        options.keep_finished(self._stages, self.save)
+        if not self.augmentation.is_made:
+            self.augmentation = choose_augmentation(self.sampler, data, options.seed)
+            options.keep_finished(self._stages, self.save)
+        drop_part(options.checkpoint)
         return self
 
     @classmethod
@@ -276,9 +278,8 @@ class NMVQGenerator:
     ) -> Path: # Where it is
         "Write one safetensors file, aside and renamed. Nothing in it is executed on load."
         self._check_fitted('tokenizer')
-        return write_checkpoint(path, Checkpoint(self.preset, self.settings, self.spec, self._stages, self.tau,
-                                                 self.tau_table, self.mapper_selection, self.anchors,
-                                                 self.augmentation))
+        found = {name: getattr(self, name) for name in FOUND}
+        return write_checkpoint(path, Checkpoint(self.preset, self.settings, stages=self._stages, **found))
 
     @classmethod
     def load(cls,
@@ -292,8 +293,7 @@ class NMVQGenerator:
     def _take(self, saved): # a checkpoint's stages and what goes with them
         self._reset()
         for stage, model in saved.stages.items(): setattr(self, stage, model)
-        for name in ('spec', 'tau', 'tau_table', 'anchors', 'mapper_selection', 'augmentation'):
-            setattr(self, name, getattr(saved, name))
+        for name in FOUND: setattr(self, name, getattr(saved, name))
         return self
 
     def __repr__(self):

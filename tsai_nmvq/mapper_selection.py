@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .data.intake import SeriesData
-from .data.labels import to_python_scalar
+from .data.labels import shuffled_by_class, to_python_scalar
 from .data.spec import SeriesSpec
 from .metrics.distance import is_nearer
 from .metrics.frechet import class_fids, fid
@@ -156,9 +156,7 @@ def holdout_rows(
     "A part of the training split, stratified by class, that the mapper does not see."
     m = min(most, int(share * len(y)))
     if m < MIN_HOLDOUT: return np.empty(0, dtype=np.int64)
-    order = np.random.default_rng(seed).permutation(len(y))
-    order = order[np.argsort(y[order], kind='stable')]
-    rows = order[(np.arange(m) * len(y) + len(y) // 2) // m]
+    rows = shuffled_by_class(y, seed)[(np.arange(m) * len(y) + len(y) // 2) // m]
     return np.sort(rows[np.bincount(y)[y[rows]] > 1])
 
 

@@ -5,7 +5,6 @@ import pandas as pd
 
 __all__ = ['Option', 'OPTIONS', 'NONE', 'FIGURES', 'AugmentationChoice']
 
-
 NONE = 'none'                   # adds no rows and gains nothing
 
 
@@ -58,7 +57,7 @@ class AugmentationChoice:
                 f"{high:+.1f}), by {best.tried:+.1f} ± {best.error:.1f} on series held back and {best.usual:+.1f} on "
                 "other data.")
 
-    def to_dict(self) -> dict|None: # Plain lists, numbers and strings
+    def to_dict(self) -> dict: # Plain lists, numbers and strings
         "What JSON can hold of it."
         if self.table is None: return dict(reason=self.reason)
         return dict(options=list(self.table.index), columns={name: v.tolist() for name, v in self.table.items()})

@@ -5,6 +5,7 @@ import torch
 from fastai.callback.core import Callback
 
 from ..data.intake import SeriesData
+from ..data.labels import shuffled_by_class
 from ..metrics.classifier import train_classifier
 from ..models.layers import Standardizer
 from ..progress import progress
@@ -48,9 +49,8 @@ class _Trial:
     def __init__(self, sampler, data, seed):
         self.sampler, self.data, self.seed = sampler, data, seed
         self.x = data.series(np.arange(len(data))).to(sampler.device)
-        order = np.random.default_rng(seed).permutation(len(data))
         self.fold = np.empty(len(data), int)
-        self.fold[order[np.argsort(data.y[order], kind='stable')]] = np.arange(len(data)) % FOLDS # each class alike
+        self.fold[shuffled_by_class(data.y, seed)] = np.arange(len(data)) % FOLDS # each class alike
         self.asked = np.bincount(data.y)[data.y] >= FOLDS                # a class's only series is always learnt
         self.fold[~self.asked] = FOLDS
 

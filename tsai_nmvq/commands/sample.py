@@ -34,7 +34,7 @@ def sample(
     check_writable(file)
     gen = NMVQGenerator.load(generator)
     X, labels = gen.sample(n, y, seed, **how)
-    if labels is not None and labels.dtype == object: labels = gen.spec.to_labels(gen.spec.to_ids(labels)) # lists
+    labels = gen.spec.plain(labels)
     with atomic_write(file) as aside, open(aside, 'wb') as f:
         if file.suffix == '.npy': np.save(f, X, allow_pickle=False)
         else: np.savez(f, X=X, **({} if labels is None else {'y': labels}))

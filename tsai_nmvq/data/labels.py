@@ -7,8 +7,8 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
-__all__ = ['to_python_scalar', 'class_labels', 'match_labels', 'largest_remainder', 'check_no_missing',
-           'is_single']
+__all__ = ['to_python_scalar', 'class_labels', 'match_labels', 'largest_remainder', 'check_no_missing', 'is_single',
+           'shuffled_by_class']
 
 MIDNIGHT = 'T00:00:00'
 
@@ -96,3 +96,12 @@ def largest_remainder(
     first = np.argsort(whole - exact, kind='stable')[:n - whole.sum()]
     whole[first] += 1
     return whole
+
+
+def shuffled_by_class(
+    ids:np.ndarray, # Class ids [n]
+    seed:int # Of the order within a class
+) -> np.ndarray: # Rows [n]: any evenly spaced part of them has about the same share of each class
+    "Rows class after class, in random order within each."
+    order = np.random.default_rng(seed).permutation(len(ids))
+    return order[np.argsort(ids[order], kind='stable')]

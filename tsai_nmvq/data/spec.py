@@ -64,6 +64,12 @@ class SeriesSpec:
         "Inverse of `to_ids`."
         return np.asarray(self.vocab)[np.asarray(ids)]
 
+    def plain(self,
+        y:np.ndarray|None # Labels [n], as in the data
+    ) -> np.ndarray|None: # What a file without pickle holds: names in the place of lists
+        "Lists of labels by the names of their sets."
+        return self.to_labels(self.to_ids(y)) if y is not None and y.dtype == object else y
+
     def check(self,
         x, # Series [n, c_in, seq_len], array or tensor
         owner:str='this generator' # Who asks, for the message

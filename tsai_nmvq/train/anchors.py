@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..anchors import Anchors
 from ..data.intake import SeriesData
+from ..data.labels import shuffled_by_class
 from ..metrics.distance import nearest_distance
 from ..models.warp import smooth_warp
 from ..rng import generator_on
@@ -99,8 +100,7 @@ def _with_anchors(sampler, anchors):
 
 
 def _part_of_each_class(ids, n, seed): # -> rows, sorted: about the same share of each class, at least one
-    order = np.random.default_rng(seed).permutation(len(ids))
-    order = order[np.argsort(ids[order], kind='stable')]
+    order = shuffled_by_class(ids, seed)
     first = order[np.unique(ids[order], return_index=True)[1]]
     return np.union1d(order[np.linspace(0, len(ids) - 1, n).astype(int)], first)
 

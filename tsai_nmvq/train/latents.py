@@ -18,13 +18,11 @@ def training_latents(
 ) -> dict: # {band: z [n, n_tokens, codebook_dim]} on the tokenizer's device
     "Latents of all series, made once."
     tokenizer.eval()
-    device, done = device_of(tokenizer), 0
+    device = device_of(tokenizer)
     out = {band: torch.empty(len(data), n, tokenizer.quantizers[band].codebook_dim, device=device)
            for band, n in tokenizer.n_tokens.items()}                    # one block: small results fragment the heap
-    for chunk in data.chunks():
-        for x in chunk.split(ENCODE_ROWS):
-            for band, z in tokenizer.latents(x.to(device)).items(): out[band][done:done + len(x)] = z
-            done += len(x)
+    for rows, x in _pieces(data, device):
+        for band, z in tokenizer.latents(x).items(): out[band][rows] = z
     return out
 
 
@@ -48,16 +46,21 @@ def details(
     tokens:dict # {band: their nearest codes [n, n_tokens]}
 ) -> Tensor: # [n, c_in, seq_len] in deviations of the channels, float16 on the tokenizer's device
     "What the tokenizer leaves out of series: these less their reconstruction."
-    standardised, device, done = tokenizer.standardizer, device_of(tokenizer), 0
+    standardised, device = tokenizer.standardizer, device_of(tokenizer)
     out = torch.empty(len(data), data.spec.c_in, data.spec.seq_len, dtype=torch.float16, device=device)
     limit = torch.finfo(out.dtype).max
+    for rows, x in _pieces(data, device):
+        x_rec = tokenizer.decode({band: ids[rows] for band, ids in tokens.items()})
+        out[rows] = (standardised(x) - standardised(x_rec)).clamp(-limit, limit)
+    return out
+
+
+def _pieces(data, device): # -> (their rows, some series on the device), in order
+    done = 0
     for chunk in data.chunks():
         for x in chunk.split(ENCODE_ROWS):
-            rows = slice(done, done + len(x))
-            x_rec = tokenizer.decode({band: ids[rows] for band, ids in tokens.items()})
-            out[rows] = (standardised(x.to(device)) - standardised(x_rec)).clamp(-limit, limit)
+            yield slice(done, done + len(x)), x.to(device)
             done += len(x)
-    return out
 
 
 def class_ids(
