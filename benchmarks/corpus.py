@@ -21,16 +21,12 @@ from tsai_nmvq.corpus import open_corpus, write_corpus
 from tsai_nmvq.generator import NMVQGenerator
 
 from .common.data import read_set
+from .common.memory import resident
 from .common.records import keep, remembered
 
 EPOCHS = dict(tokenizer=1, prior=1, mapper=1)
 MARKS = 10          # rows of the table, each after one more shard of as many
 CHECKED = 20_000    # series that are drawn again by two shards, and by a run that is killed
-
-
-def resident() -> float: # MB that this process holds
-    "Anonymous memory and shared libraries; pages of files that are only read come and go."
-    return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
 
 
 def growth(file, path, n) -> list: # A row a tenth of the corpus
