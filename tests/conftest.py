@@ -66,8 +66,8 @@ def sharp_tokenizer(dls):
     "A tokenizer trained long enough for codes to differ in what they decode to."
     from stages import make
 
-    from tsai_nmvq.rng import isolated_rng
-    with isolated_rng(0):
+    from tsai_nmvq.rng import OwnRandom
+    with OwnRandom(0):
         learn = make('tokenizer', dls, min_steps=16)
         learn.fit_one_cycle(4, 5e-3)
     return learn.model

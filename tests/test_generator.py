@@ -33,7 +33,7 @@ from tsai_nmvq.data.intake import SeriesData
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.models.mapper import NeuralMapper
 from tsai_nmvq.presets import SCHEDULES, STAGE_PRESETS, StageSchedule
-from tsai_nmvq.rng import isolated_rng
+from tsai_nmvq.rng import OwnRandom
 from tsai_nmvq.sampler import MapperUse
 from tsai_nmvq.train.anchors import starting_from
 from tsai_nmvq.train.mapper import MapperLearner
@@ -202,7 +202,7 @@ def test_fit_schedule_of_each_learner_gives_what_fit_gives(data, monkeypatch):
     train_shortly(monkeypatch)
     series, learners, models = SeriesData.from_arrays(*data), [], []
     for stage, learner in LEARNERS.items():
-        with isolated_rng(5): learners.append(learner(series, *models, settings=TINY[stage]).fit_schedule())
+        with OwnRandom(5): learners.append(learner(series, *models, settings=TINY[stage]).fit_schedule())
         models.append(learners[-1].model)
     gen, by_hand = NMVQGenerator(**TINY).fit(*data, seed=5), NMVQGenerator.from_learners(*learners)
     assert_same_generator(by_hand, gen)

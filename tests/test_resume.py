@@ -1,6 +1,5 @@
 """A fit that was killed goes on in the epoch it was in, and ends as one that was not."""
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from stages import STAGES, TINY, Killed, assert_same, assert_same_generator, fit
 
 from tsai_nmvq import generator
 from tsai_nmvq.generator import NMVQGenerator
+from tsai_nmvq.rng import python_random
 from tsai_nmvq.train import resume
 from tsai_nmvq.train.losses import MapperLoss
 from tsai_nmvq.train.mapper import MapperLearner
@@ -161,14 +161,14 @@ def test_the_global_random_state_is_untouched(data, tmp_path):
 
 
 class Draws(Callback):
-    "What any source of randomness gives in each epoch, {(stage, epoch): numbers}."
+    "What each source of a training gives in each epoch, {(stage, epoch): numbers}."
     order = 150
 
     def __init__(self): self.seen = {}
 
     def before_epoch(self):
-        draws = random.random(), np.random.rand(), np.random.randn(), torch.rand(1).item()
-        self.seen[self.learn.stage, self.epoch] = draws, self.dls.train.rng.getstate()
+        draws = python_random().random(), torch.rand(1).item(), torch.randn(1).item()
+        self.seen[self.learn.stage, self.epoch] = draws, self.dls.train.order.rng.getstate()
 
 
 def test_all_sources_of_randomness_go_on(data, tmp_path):

@@ -7,7 +7,7 @@ from stages import SETTINGS, Kept, make
 from tsai.basics import TSClassification, get_ts_dls
 
 from tsai_nmvq.models.bands import BANDS
-from tsai_nmvq.rng import isolated_rng
+from tsai_nmvq.rng import OwnRandom
 from tsai_nmvq.train import prior as train_prior
 from tsai_nmvq.train.prior import MaskedLoss
 
@@ -74,7 +74,7 @@ def test_lf_tokens_of_few_series_are_drawn_anew_each_time(dls, trained, monkeypa
     monkeypatch.setattr(train_prior, 'FEW_SERIES', few)
     learn = make('prior', dls, trained['tokenizer'].model, settings=dict(SETTINGS['prior'], lf_token_noise=noise))
     nearest = learn.tokenizer.encode(dls.train.dataset[list(range(50))][0].as_subclass(torch.Tensor))
-    with isolated_rng(0): draws = [learn.dls.train.rows(np.arange(50)) for _ in range(20)]
+    with OwnRandom(0): draws = [learn.dls.train.rows(np.arange(50)) for _ in range(20)]
     lf = torch.stack([d[0] for d in draws])
     assert bool((lf != lf[0]).any()) == bool((lf != nearest['lf']).any()) == redrawn
     assert torch.equal(lf.mode(0).values, nearest['lf']) or redrawn

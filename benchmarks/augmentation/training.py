@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelValidException
 from fastai.losses import CrossEntropyLossFlat
+from fastai.torch_core import set_seed
 from imblearn.metrics import geometric_mean_score
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from tsai.data.core import TSClassification
@@ -17,7 +18,6 @@ from tsai.models.ResNet import ResNet
 from tsai.tslearner import TSClassifier
 
 from tsai_nmvq.metrics.classifier import FCN_LAYERS
-from tsai_nmvq.rng import isolated_rng
 
 from .treatments import Treatment
 
@@ -46,17 +46,17 @@ def train(
 ) -> dict: # {score: value}, and the seconds of training
     "Train once and score."
     size = BATCH_ROWS[len(splits[0]) > SMALL]
-    with isolated_rng(seed):
-        X, y, splits = _filled_up(X, y, splits, treatment, seed)
-        clf = TSClassifier(X, y, splits=splits, tfms=[None, TSClassification()], bs=min(size, len(splits[0])),
-                           arch=_named(network), loss_func=CrossEntropyLossFlat(weight=_weights(treatment, y, splits)),
-                           batch_tfms=[*treatment.batch_tfms(gen), TSStandardize(by_sample=True)],
-                           cbs=treatment.callbacks())
-        start = time.perf_counter()
-        with clf.no_bar(), clf.no_logging():
-            clf.fit_one_cycle(max(1, round(steps / len(clf.dls.train))), LEARNING_RATE, cbs=_NoValidation())
-        seconds = time.perf_counter() - start
-        with clf.no_bar(): proba, target = clf.get_preds(dl=clf.dls.valid)
+    set_seed(seed)
+    X, y, splits = _filled_up(X, y, splits, treatment, seed)
+    clf = TSClassifier(X, y, splits=splits, tfms=[None, TSClassification()], bs=min(size, len(splits[0])),
+                       arch=_named(network), loss_func=CrossEntropyLossFlat(weight=_weights(treatment, y, splits)),
+                       batch_tfms=[*treatment.batch_tfms(gen), TSStandardize(by_sample=True)],
+                       cbs=treatment.callbacks())
+    start = time.perf_counter()
+    with clf.no_bar(), clf.no_logging():
+        clf.fit_one_cycle(max(1, round(steps / len(clf.dls.train))), LEARNING_RATE, cbs=_NoValidation())
+    seconds = time.perf_counter() - start
+    with clf.no_bar(): proba, target = clf.get_preds(dl=clf.dls.valid)
     return {**_scores(target.numpy(), proba.argmax(1).numpy()), 'training, s': seconds}
 
 

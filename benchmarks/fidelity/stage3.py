@@ -15,7 +15,7 @@ from tsai_nmvq.metrics.frechet import conditional_fid, fid
 from tsai_nmvq.metrics.rocket import RocketFeatures
 from tsai_nmvq.models.bands import BANDS
 from tsai_nmvq.presets import MAPPER_PRESETS, settings_to_dict
-from tsai_nmvq.rng import generator_on, isolated_rng
+from tsai_nmvq.rng import OwnRandom, generator_on
 from tsai_nmvq.train.losses import MapperLoss
 from tsai_nmvq.train.mapper import MapperLearner
 
@@ -84,7 +84,7 @@ def mappers(
     "Train each for the same number of steps and score it in all classes, whether it helps or not."
     data, out, tau = SeriesData.from_arrays(X, y, splits), {}, None
     for name, options in MAPPERS.items():
-        with isolated_rng(seed, gen.device):
+        with OwnRandom(seed):
             learn = mapper_learner(gen, data, tau=tau, **options)
             learn.fit_schedule()
         tau = learn.tau                                                  # the first one has searched for it

@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from fastai.torch_core import set_seed
 from torch import Tensor
 
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.metrics.frechet import fid
 from tsai_nmvq.metrics.rocket import RocketFeatures
-from tsai_nmvq.rng import isolated_rng
 
 from ..common.data import read_set
 from ..common.records import keep
@@ -78,14 +78,14 @@ def reference_samples(
     mean, std = x.mean(), x.std()
     z = (x - mean) / std
     y_gen = y[torch.arange(N_SERIES, device=device) % len(y)]
-    with isolated_rng(0, device):
-        ref = Reference(x.shape[2], len(y.unique()), device=device)
-        for idx in _batches(len(x), REFERENCE_STEPS[0], device): ref.tokenizer_step(z[idx])
-        ref.vqvae.eval()
-        with torch.no_grad(): ref.vqvae(z[:BS])                          # stage 2 takes its token counts from this pass
-        ref.start_prior()
-        for idx in _batches(len(x), REFERENCE_STEPS[1], device): ref.prior_step(z[idx], y[idx])
-        x_gen = torch.cat([ref.sample(chunk) for chunk in y_gen.split(N_SAMPLES)])
+    set_seed(0)
+    ref = Reference(x.shape[2], len(y.unique()), device=device)
+    for idx in _batches(len(x), REFERENCE_STEPS[0], device): ref.tokenizer_step(z[idx])
+    ref.vqvae.eval()
+    with torch.no_grad(): ref.vqvae(z[:BS])                          # stage 2 takes its token counts from this pass
+    ref.start_prior()
+    for idx in _batches(len(x), REFERENCE_STEPS[1], device): ref.prior_step(z[idx], y[idx])
+    x_gen = torch.cat([ref.sample(chunk) for chunk in y_gen.split(N_SAMPLES)])
     return (x_gen * std + mean).cpu()
 
 

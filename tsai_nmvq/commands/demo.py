@@ -122,13 +122,13 @@ def _compare_classifiers(gen, X, y, splits, seeds, epochs, folder):
 
 def _accuracy(X, y, splits, tfms, seed, epochs, device): # of one classifier on the test split
     from fastai.callback.core import Callback, CancelValidException
+    from fastai.torch_core import no_random
     from tsai.data.core import TSClassification
     from tsai.data.preprocessing import TSStandardize
     from tsai.tslearner import TSClassifier
 
-    from ..rng import isolated_rng
     def skip(self): raise CancelValidException                           # nothing looks at the test split in training
-    with isolated_rng(seed, device):
+    with no_random(seed):                                                # tsai's loaders draw from the global states
         clf = TSClassifier(X, y, splits=splits, tfms=[None, TSClassification()], bs=min(64, max(8, len(splits[0])//4)),
                            arch='InceptionTimePlus', batch_tfms=[*tfms, TSStandardize(by_sample=True)])
         n_epoch = epochs or max(3, min(CLASSIFIER_EPOCHS, round(CLASSIFIER_STEPS/len(clf.dls.train))))

@@ -1,17 +1,23 @@
 """The loaders of a stage: batches of tensors by one index a batch."""
 import math
+import random
+from collections.abc import Iterator
 
 import numpy as np
 from fastai.data.core import DataLoaders
-from fastai.data.load import DataLoader
+from fastai.torch_core import to_device
+from torch.utils.data import DataLoader, Dataset
 
+from ..rng import python_random
 from .rows import Rows
 
 __all__ = ['RowsDL', 'stage_dls']
 
 
 class RowsDL(DataLoader):
-    "Batches of `Rows`. A training epoch has at least `min_steps` batches: a small split is passed over several times."
+    """Batches of `Rows`. A training epoch has at least `min_steps` batches: a small split is passed over several times.
+
+    PyTorch's loader and not fastai's, which draws from the global random state of Python wherever one is made."""
     def __init__(self,
         rows:Rows, # Read as tuples of tensors
         bs:int=64, # Batch size
@@ -20,29 +26,64 @@ class RowsDL(DataLoader):
         n_inp:int=1, # Leading tensors that are the model's input
         device=None # Where batches go
     ):
-        self.rows, self.n_inp, self._shuffled = rows, n_inp, shuffle
-        n = max(len(rows) // bs, min_steps, 1) * bs if shuffle else len(rows)
-        super().__init__(range(n), bs=min(bs, max(n, 1)), n=n, drop_last=shuffle, device=device)
+        order = RowOrder(len(rows), bs, shuffle, min_steps)
+        super().__init__(BatchReader(rows), batch_size=None, sampler=order, collate_fn=tuple)
+        self.rows, self.order, self.bs = rows, order, order.bs
+        self.n_inp, self.device = n_inp, device
 
-    def get_idxs(self):
-        if not self._shuffled: return list(range(self.n))
-        rng, n_rows = np.random.default_rng(self.rng.getrandbits(64)), len(self.rows)
-        passes = [rng.permutation(n_rows) for _ in range(math.ceil(self.n / n_rows))]
-        return np.concatenate(passes)[:self.n].tolist()
+    def __iter__(self):
+        for batch in super().__iter__(): yield batch if self.device is None else to_device(batch, self.device)
+
+    def one_batch(self): return next(iter(self)) # As fastai's
+
+    def to(self, device): self.device = device
 
     def new(self,
-        dataset=None, # Not used: rows are the function's
         shuffle:bool=None, # As in the constructor; this loader's by default
-        **kwargs # bs or device; others of fastai's DataLoader are not needed
+        **kwargs # bs or device; others of fastai's loaders are not needed
     ) -> 'RowsDL':
         "The same rows in another loader: `get_preds` asks for one in order."
-        shuffle = self._shuffled if shuffle is None else shuffle
+        shuffle = self.order.shuffle if shuffle is None else shuffle
         return RowsDL(self.rows, kwargs.get('bs') or self.bs, shuffle, n_inp=self.n_inp,
                       device=kwargs.get('device', self.device))
 
-    def create_item(self, i): return i
-    def create_batch(self, idx): return self.rows(np.asarray(idx))
-    def do_batch(self, idx): return self.create_batch(idx)
+
+class BatchReader(Dataset):
+    "What PyTorch's loader asks for a batch, by the indices of its rows."
+    def __init__(self,
+        rows:Rows # Read as tuples of tensors
+    ):
+        self.rows = rows
+
+    def __len__(self): return len(self.rows)
+
+    def __getitem__(self, idx): return self.rows(np.asarray(idx))
+
+
+class RowOrder:
+    "The rows of each batch of an epoch."
+    def __init__(self,
+        n_rows:int, # Rows there are
+        bs:int, # Batch size
+        shuffle:bool, # Random order and whole batches
+        min_steps:int # Least number of batches where shuffle
+    ):
+        self.n_rows, self.shuffle = n_rows, shuffle
+        self.n = max(n_rows // bs, min_steps, 1) * bs if shuffle else n_rows
+        self.bs = min(bs, max(self.n, 1))
+        self.rng = random.Random(python_random().randint(0, 2 ** 32 - 1)) # as fastai's
+
+    def __len__(self): return math.ceil(self.n / self.bs)
+
+    def __iter__(self) -> Iterator[list]:
+        self.rng = random.Random(self.rng.randint(0, 2 ** 32 - 1))
+        rows = self._shuffled() if self.shuffle else np.arange(self.n)
+        return (rows[start:start + self.bs].tolist() for start in range(0, self.n, self.bs))
+
+    def _shuffled(self):
+        rng = np.random.default_rng(self.rng.getrandbits(64))
+        passes = [rng.permutation(self.n_rows) for _ in range(math.ceil(self.n / self.n_rows))]
+        return np.concatenate(passes)[:self.n]
 
 
 def stage_dls(

@@ -13,7 +13,7 @@ from tsai.models.FCN import FCN
 from ..data.loaders import stage_dls
 from ..data.rows import Rows
 from ..models.layers import Standardizer, to_double
-from ..rng import isolated_rng
+from ..rng import OwnRandom
 from .inputs import as_labels, as_series, split_chunks
 
 __all__ = ['SeriesClassifier', 'fit_classifier', 'train_classifier', 'inception_score', 'tstr', 'trtr', 'cas']
@@ -93,7 +93,7 @@ def train_classifier(
     vocab, ids = np.unique(y, return_inverse=True)
     standardizer = Standardizer(x.shape[1]).fit(x)
     rows = Rows.of_tensors(standardizer(x), torch.as_tensor(ids, device=x.device))
-    with isolated_rng(seed, x.device):
+    with OwnRandom(seed):
         model = network(x.shape[1], len(vocab)).to(x.device)
         dls = stage_dls(rows, bs=bs, min_steps=n_steps, device=x.device) # whole batches: BatchNorm needs some rows
         learn = Learner(dls, model, loss_func=F.cross_entropy, default_cbs=False,

@@ -6,7 +6,7 @@ from typing import Any
 from ..atomic import check_writable, remove
 from ..data.intake import SeriesData
 from ..presets import check_epochs
-from ..rng import check_seed, isolated_rng
+from ..rng import OwnRandom, check_seed
 from .resume import ResumeStage, drop_part, part_of, training_key
 from .stage import StageLearner
 
@@ -51,12 +51,13 @@ def fit_stage(
     "Train a stage under its own seed, so that a fit that goes on draws what a whole one does."
     settings = dict(settings)
     preset = settings.pop('preset', preset)
-    with isolated_rng(options.seed, device):
+    with OwnRandom(options.seed) as own:
         learn = learner(data, *earlier, preset=preset, settings=settings, bs=options.bs, device=device, cbs=options.cbs)
         learn.model.to(device)
         epochs = (options.epochs or {}).get(learner.stage) or learn.scheduled_epochs
         if options.checkpoint is not None:
-            resume = ResumeStage(part_of(options.checkpoint), training_key(learn, data, earlier, epochs, options.seed))
+            key = training_key(learn, data, earlier, epochs, options.seed)
+            resume = ResumeStage(part_of(options.checkpoint), key, own)
             resume.prepare(learn)
             learn.add_cb(resume)
         return learn.fit_schedule(epochs)

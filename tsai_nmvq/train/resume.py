@@ -2,7 +2,6 @@
 
 Weights, optimizer and random states as safetensors, all else as JSON in their header. Nothing in it is executed."""
 import json
-import random
 import time
 import warnings
 from pathlib import Path
@@ -20,11 +19,12 @@ from .. import __version__
 from ..atomic import atomic_write, remove
 from ..data.intake import SeriesData
 from ..presets import STAGES
+from ..rng import OwnRandom
 from .stage import StageLearner
 
 __all__ = ['ResumeStage', 'training_key', 'part_of', 'read_part', 'drop_part']
 
-FORMAT = 'tsai_nmvq stage 1'
+FORMAT = 'tsai_nmvq stage 2'
 PERIOD = 2.         # seconds between two writes, at least
 SHARE = 0.02        # of the time that writing takes, at most
 DIGEST_ROWS = 512   # series that tell one data set from another of the same statistics
@@ -85,9 +85,10 @@ class ResumeStage(Callback):
 
     def __init__(self,
         path, # File
-        key:dict # `training_key`; a file of another training is left unread
+        key:dict, # `training_key`; a file of another training is left unread
+        own:OwnRandom # What the training draws from
     ):
-        self.path, self.key = Path(path), key
+        self.path, self.key, self.own = Path(path), key, own
         self.found:tuple|None = None                                     # (header, tensors), until they are used
         self.next_write, self.has_warned = time.monotonic() + PERIOD, False
 
@@ -106,7 +107,7 @@ class ResumeStage(Callback):
         (header, tensors), self.found = self.found, None
         for name, module in _modules(self.learn).items(): module.load_state_dict(_under(f'{name}.', tensors))
         for name, opt in _optimizers(self.learn).items(): _load_optimizer(opt, _under(f'{name}.', tensors))
-        _set_random_states(self.learn, header, tensors)
+        _set_random_states(self.own, self.learn, header, tensors)
 
     def after_epoch(self):
         start = time.monotonic()
@@ -116,7 +117,7 @@ class ResumeStage(Callback):
         self.next_write = end + max(PERIOD, (end - start) / SHARE)
 
     def _write(self):
-        header, tensors = _training_state(self.learn)
+        header, tensors = _training_state(self.own, self.learn)
         header |= dict(key=self.key, epochs_done=self.epoch + 1, checksum=_checksum(tensors))
         try:
             with atomic_write(self.path, sync=False) as aside:           # the checksum knows what a power cut left
@@ -129,8 +130,8 @@ class ResumeStage(Callback):
 
 # What a training is made of
 
-def _training_state(learn): # -> (what JSON holds, tensors)
-    header, tensors = _random_states(learn)
+def _training_state(own, learn): # -> (what JSON holds, tensors)
+    header, tensors = _random_states(own, learn)
     for name, module in _modules(learn).items():
         tensors |= {f'{name}.{key}': v for key, v in module.state_dict().items()}
     for name, opt in _optimizers(learn).items(): tensors |= _optimizer_tensors(name, opt)
@@ -163,20 +164,15 @@ def _load_optimizer(opt, tensors): # learning rates and the like are the schedul
     opt.load_state_dict(whole)
 
 
-def _random_states(learn): # -> (what JSON holds, tensors)
-    tensors, of_numpy = dict(torch_rng=torch.get_rng_state()), np.random.get_state(legacy=False)
-    if _device(learn).type == 'cuda': tensors['cuda_rng'] = torch.cuda.get_rng_state(_device(learn))
-    of_numpy['state']['key'] = of_numpy['state']['key'].tolist()
-    header = dict(numpy_rng=of_numpy, python_rng=random.getstate(), loader_rng=learn.dls.train.rng.getstate())
-    return header, tensors
+def _random_states(own, learn): # -> (what JSON holds, tensors)
+    tensors = {f'rng.{device}': generator.get_state() for device, generator in own.generators.items()}
+    return dict(python_rng=own.python.getstate(), loader_rng=learn.dls.train.order.rng.getstate()), tensors
 
 
-def _set_random_states(learn, header, tensors):
-    torch.set_rng_state(tensors['torch_rng'])
-    if 'cuda_rng' in tensors: torch.cuda.set_rng_state(tensors['cuda_rng'], _device(learn))
-    np.random.set_state(header['numpy_rng'])
-    random.setstate(_tuples(header['python_rng']))
-    learn.dls.train.rng.setstate(_tuples(header['loader_rng']))
+def _set_random_states(own, learn, header, tensors):
+    for device, state in _under('rng.', tensors).items(): own.on(device).set_state(state)
+    own.python.setstate(_tuples(header['python_rng']))
+    learn.dls.train.order.rng.setstate(_tuples(header['loader_rng']))
 
 
 def _tau(learn): # of stage 3: what its search has found
