@@ -97,8 +97,9 @@ def main(
     real = np.unique(np.asarray(y)[splits[0]], return_counts=True)[1]
     table = pd.DataFrame(soak(dls, n))
     memory, ms = table['memory, MB'], table['ms a batch']
+    drift = ms[len(ms) // 2:].mean() / ms[:len(ms) // 2].mean()
     keep(name, table, f'{n:,} augmented batches', f'python -m benchmarks.soak FOLDER --n {n}',
-         f"Batches of {BS} real rows and {BS} samples; milliseconds of processor time. From the first row on memory moves "
-         f"by {100 * (memory.max() / memory.min() - 1):.2f} %; a batch of the second half takes "
-         f"{ms[len(ms) // 2:].mean() / ms[:len(ms) // 2].mean():.3f} times what one of the first takes. The rarer class "
-         f"has {100 * real.min() / real.sum():.2f} % of the real rows.")
+         f"Batches of {BS} real rows and {BS} samples; milliseconds of processor time. From the first row on memory "
+         f"moves by {100 * (memory.max() / memory.min() - 1):.2f} %; a batch of the second half takes {drift:.3f} "
+         f"times what one of the first takes. {100 * real.min() / real.sum():.2f} % of real rows are of the rarer "
+         f"class.")
