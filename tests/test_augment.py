@@ -29,7 +29,8 @@ from tsai.basics import (
 
 from tsai_nmvq.augment.batch_statistics import AugmentedTensor
 from tsai_nmvq.augment.callback import NMVQSchedule
-from tsai_nmvq.augment.transform import NMVQAugment, nmvq_randaug
+from tsai_nmvq.augment.randaug import nmvq_randaug
+from tsai_nmvq.augment.transform import NMVQAugment
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.train.mapper import MapperLearner
 from tsai_nmvq.train.prior import PriorLearner
@@ -468,7 +469,8 @@ def test_show_batch_draws_real_rows_or_the_added_ones(last, shown):
     dls.show_batch((x[-9:], y[-9:]) if last else (x, y))
     axes = [ax for ax in plt.gcf().axes if ax.lines]
     assert len(axes) == 9 and {float(ax.lines[0].get_ydata()[0]) for ax in axes} == shown
-    assert all(ax.get_title() == 'ab'[int(ax.lines[0].get_ydata()[0]) % 100] for ax in axes)
+    marks = ' (synthetic)' * last
+    assert all(ax.get_title() == 'ab'[int(ax.lines[0].get_ydata()[0]) % 100] + marks for ax in axes)
     plt.close('all')
 
 

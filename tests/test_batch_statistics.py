@@ -1,6 +1,7 @@
 """BatchNorm of a batch with synthetic rows: real rows as if they were alone, and running statistics of them alone."""
 import copy
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,3 +55,33 @@ def test_both_kinds_of_row_have_gradients_and_the_mark_stays():
     x.requires_grad_()
     model(x)[:, 0].square().sum().backward()
     assert (x.grad.as_subclass(Tensor).abs().sum((1, 2)) > 0).all()
+
+
+# Rows
+
+def batch(): return AugmentedTensor.of(torch.arange(6.).view(6, 1, 1).expand(6, 1, 4), torch.zeros(3, 1, 4))
+
+
+@pytest.mark.parametrize('rows', [slice(None), slice(4), slice(2, None), slice(-5, None), slice(1, 8, 2),
+                                  slice(7, None), slice(3, 3)])
+def test_some_rows_are_a_batch_that_knows_which_are_real(rows):
+    part, is_real = batch()[rows], [True] * 6 + [False] * 3
+    assert (part.n_real, part.n_rows) == (sum(is_real[rows]), len(is_real[rows]))
+    assert torch.equal(part.as_subclass(Tensor), batch().as_subclass(Tensor)[rows])
+
+
+@pytest.mark.parametrize('rows', [slice(None), slice(2, None), slice(5, 7)])
+def test_titles_mark_synthetic_rows(rows):
+    titles = [row.show(title='2').get_title() for row in batch()[rows]]
+    assert titles == (['2'] * 6 + ['2 (synthetic)'] * 3)[rows]
+    assert [batch()[i].show(title='2').get_title() for i in (0, -1)] == ['2', '2 (synthetic)']
+    plt.close('all')
+
+
+def test_other_indices_are_as_for_any_tensor():
+    x = batch()
+    for idx in ((0, 0, 1), (slice(None), 0), torch.tensor([0, 7]), ..., None, x.as_subclass(Tensor) > 2):
+        assert torch.equal(x[idx].as_subclass(Tensor), x.as_subclass(Tensor)[idx])
+    assert x[:, 0].n_rows == 9 and TSTensor(torch.ones(2, 3))[0].show() is not None
+    assert [float(v) for v in x[0, 0]] == [0.] * 4
+    plt.close('all')

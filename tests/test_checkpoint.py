@@ -2,6 +2,7 @@
 import copy
 import dataclasses
 import json
+import multiprocessing
 import os
 import pickle
 import stat
@@ -235,3 +236,21 @@ def test_an_older_file_is_brought_to_todays_names(saved, tmp_path):
     unknown = dict(anchors=None, augmentation=dict(reason=''))
     assert json.loads(metadata['generator']) | unknown == json.loads(again['generator'])
     assert {name for name in tensors if not name.startswith('anchors.')} == tensors_again.keys()
+
+
+def save_often(gen, path, n):
+    for _ in range(n): gen.save(path)
+
+
+def test_two_processes_may_save_to_one_path(gen, tmp_path):
+    other, path = copy.copy(gen), tmp_path/'gen.nmvq'
+    other.tau = gen.tau + 1
+    gen.save(path)
+    fork, found = multiprocessing.get_context('fork'), set()
+    savers = [fork.Process(target=save_often, args=(g, path, 30)) for g in (gen, other)]
+    for saver in savers: saver.start()
+    while any(saver.is_alive() for saver in savers): found.add(NMVQGenerator.load(path).tau)
+    for saver in savers: saver.join()
+    assert [saver.exitcode for saver in savers] == [0, 0]
+    assert found <= {gen.tau, other.tau} and len(found) == 2
+    assert [file.name for file in tmp_path.iterdir()] == ['gen.nmvq']

@@ -12,7 +12,8 @@ from tsai.basics import RandAugment, TSClassification, TSStandardize, get_ts_dls
 from tsai.data.mixed import get_mixed_dls
 from tsai.data.tabular import get_tabular_dls
 
-from tsai_nmvq.augment.transform import NMVQAugment, nmvq_randaug
+from tsai_nmvq.augment.randaug import nmvq_randaug
+from tsai_nmvq.augment.transform import NMVQAugment
 
 N, N_TRAIN, BS = 80, 64, 16
 SPLITS = list(range(N_TRAIN)), list(range(N_TRAIN, N))

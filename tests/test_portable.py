@@ -19,7 +19,8 @@ from tsai.basics import RandAugment, TSClassification, TSClassifier, TSMagScale,
 from tsai_nmvq.augment.batch_statistics import AugmentedTensor
 from tsai_nmvq.augment.callback import NMVQSchedule
 from tsai_nmvq.augment.classes import ClassMap
-from tsai_nmvq.augment.transform import NMVQAugment, nmvq_randaug
+from tsai_nmvq.augment.randaug import nmvq_randaug
+from tsai_nmvq.augment.transform import NMVQAugment
 
 KINDS = dict(
     appended=lambda gen: ([NMVQAugment(gen)], None),

@@ -12,8 +12,9 @@ from fastai.learner import load_learner
 from tsai.basics import TSClassification, TSStandardize, get_ts_dls, ts_learner
 from tsai.learner import load_all
 
+from tsai_nmvq.augment.randaug import nmvq_randaug
 from tsai_nmvq.augment.source import LOST_GENERATOR, NO_GENERATOR, given_generator
-from tsai_nmvq.augment.transform import NMVQAugment, nmvq_randaug
+from tsai_nmvq.augment.transform import NMVQAugment
 from tsai_nmvq.generator import NMVQGenerator
 
 

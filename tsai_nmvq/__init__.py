@@ -23,7 +23,8 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'generator': ('NMVQGenerator',),
     'class_evaluation': ('class_scores',),
     'corpus': ('write_corpus', 'open_corpus', 'dask_corpus'),
-    'augment.transform': ('NMVQAugment', 'nmvq_randaug'),
+    'augment.transform': ('NMVQAugment',),
+    'augment.randaug': ('nmvq_randaug',),
     'augment.callback': ('NMVQSchedule',),
     'oversampler': ('NMVQOverSampler',),
 }

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.data import get_worker_info
 
 __all__ = ['OwnRandom', 'python_random', 'check_seed', 'of_this_process', 'generator_on']
 
@@ -90,10 +91,12 @@ def check_seed(
 
 
 def of_this_process(
-    seed:int # Of all processes of a distributed training
+    seed:int # Of all processes of a training
 ) -> int: # Of this one: the seed itself in the first, or where there is one
-    "Processes of a training by torch.distributed draw apart; their rank is in the environment."
-    return seed + RANK_STEP * int(os.environ.get('RANK', 0))
+    """Processes of a training by torch.distributed draw apart, their rank is in the environment; and so do workers of
+    PyTorch's loaders, by the seed that the loader gives each of them anew for every epoch."""
+    worker = get_worker_info()
+    return (seed + RANK_STEP * int(os.environ.get('RANK', 0)) + (worker.seed if worker else 0)) % 2 ** 64
 
 
 def generator_on(

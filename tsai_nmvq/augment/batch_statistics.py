@@ -1,4 +1,4 @@
-"""BatchNorm statistics of real rows alone, in a batch to which synthetic rows were added."""
+"""A batch that knows which of its rows were added: BatchNorm statistics of real rows alone, marks in `show_batch`."""
 import copyreg
 
 import torch
@@ -21,7 +21,7 @@ class AugmentedTensor(TSTensor, metaclass=_PortableType):
     Running statistics, which validation and inference use, are of real rows: synthetic ones cannot shift them. Works in
     any network whose first axis stays the batch, without a change of it. [after arXiv 1911.09665 and 2312.02253]"""
     n_real:int  # Rows that come first
-    n_rows:int  # All: where a network has made another first axis of them, BatchNorm is as usual
+    n_rows:int  # All: where a network has made another first axis of them, BatchNorm is as usual; 0 in a row
 
     @classmethod
     def of(cls,
@@ -39,6 +39,26 @@ class AugmentedTensor(TSTensor, metaclass=_PortableType):
         if func is F.batch_norm and args[0].__dict__.get('n_rows') == len(args[0]) and (kwargs or {}).get('training'):
             return _apart(*args, **kwargs)
         return super().__torch_function__(func, types, args, kwargs)
+
+    def __getitem__(self, idx): # some of the rows are such a batch too, and a row knows whether it is real
+        out = super().__getitem__(idx)
+        if not self._has_rows or not isinstance(idx, (int, slice)): return out
+        rows = range(len(self))[idx]
+        if isinstance(rows, int): out.n_real, out.n_rows = int(rows < self.n_real), 0
+        elif rows.step > 0:
+            real = range(rows.start, min(rows.stop, self.n_real), rows.step)
+            out.n_real, out.n_rows = len(real), len(rows)
+        return out
+
+    def __iter__(self): return (self[row] for row in range(len(self))) if self._has_rows else super().__iter__()
+
+    @property
+    def _has_rows(self): return self.ndim > 0 and self.__dict__.get('n_rows') == len(self)
+
+    def show(self, ax=None, ctx=None, title=None, **kwargs): # as tsai's
+        "Draw a series; a synthetic one says so in its title."
+        is_synthetic = self.__dict__.get('n_rows') == 0 and not self.n_real
+        return super().show(ax, ctx, f'{title} (synthetic)' if is_synthetic else title, **kwargs)
 
 
 copyreg.pickle(_PortableType, lambda cls: ByName(cls, TSTensor).__reduce__())

@@ -1,16 +1,16 @@
 """`NMVQAugment`: synthetic series in the training batch, on its device, before normalisation."""
 import math
+import os
 import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy, deepcopy
-from functools import partial
+from multiprocessing.context import get_spawning_popen
 
 import numpy as np
 import torch
 from fastai.vision.augment import RandTransform
-from fastcore.basics import noop
 from fastcore.foundation import L
 from fasttransform import ItemTransform, Transform
 from torch import Tensor
@@ -24,14 +24,14 @@ from .classes import ClassMap, are_ids, balancing_weights, class_shares
 from .matching import ConditionMap, gaps_of, has_a_sample_for_each, match_loader
 from .options import USUAL, AugmentationChoice
 from .pool import SeriesPool, pool_size
-from .portable import ByName, Portable
+from .portable import Portable
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows
 from .source import LOST_GENERATOR, NO_GENERATOR, check_stages, given_generator
 
-__all__ = ['NMVQAugment', 'nmvq_randaug']
+__all__ = ['NMVQAugment']
 
 EPS = 1e-6
-TRANSIENT = ('_pool', '_bank', '_draws', '_pipeline', '_has_warned') # anew where needed: neither pickled nor copied
+TRANSIENT = ('_pool', '_bank', '_draws', '_process', '_pipeline', '_has_warned') # neither pickled nor copied
 
 
 class NMVQAugment(Portable, ItemTransform, RandTransform):
@@ -48,6 +48,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     _pool:SeriesPool|None               # Series kept ready
     _bank:RowBank|None                  # Real rows by class, where classes are drawn
     _draws:torch.Generator|None         # Source of randomness on the batch's device
+    _process:int|None                   # That draws: a forked worker of a loader draws apart
     _pipeline:weakref.ref|None          # The loader's transforms, until they are set up
     _has_warned:bool|None               # That there is no generator
 
@@ -126,9 +127,9 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     ):
         "Make the pool now, so that the first training step does not wait for it. Returns self."
         like = torch.empty(0, device=self.gen.device) if like is None else like
-        generator = generator_on(self.gen.device, self._seed + 1)
+        self._draw_here()
         size = self.pool_size or pool_size(self.gen.spec.n_series)
-        self._pool = SeriesPool(self.gen, size, self.reuse, self.mapped, generator, like, self._gaps)
+        self._pool = SeriesPool(self.gen, size, self.reuse, self.mapped, self._source_of_pool(), like, self._gaps)
         return self
 
     @property
@@ -190,7 +191,16 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         rare = ClassDraw((even - shares).clamp_min(0) + EPS * even, generator) # all may be even: some weight is needed
         return OtherRows(self._fitting_bank(x), rare).instead_of(x, y, replaced)
 
+    def _draw_here(self): # what a forked process took along from its parent goes on in sources of its own
+        if self._process not in (None, os.getpid()):
+            self._draws = None
+            if self._pool is not None: self._pool.generator = self._source_of_pool()
+        self._process = os.getpid()
+
+    def _source_of_pool(self): return generator_on(self.gen.device, self._seed + 1)
+
     def _generator(self, device): # draws go on from batch to batch
+        self._draw_here()
         if self._draws is None or self._draws.device != device: self._draws = generator_on(device, self._seed)
         return self._draws
 
@@ -254,9 +264,11 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         "Called by `dls.to`. The pool follows the batches by itself."
         return self
 
-    def __getstate__(self): return {**self.__dict__, 'gen': None, **dict.fromkeys(TRANSIENT)}
+    def __getstate__(self): # an exported learner leaves the generator out; a process that is being started gets it
+        gen = None if get_spawning_popen() is None else self.gen
+        return {**self.__dict__, 'gen': gen, **dict.fromkeys(TRANSIENT)}
 
-    def __copy__(self): # a copy shares the generator, which only pickling leaves out
+    def __copy__(self): # a copy shares the generator
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__getstate__(), gen=self.gen)
         return new
@@ -273,25 +285,6 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
 
     @property
     def name(self): return repr(self)
-
-
-def nmvq_randaug(
-    gen, # `NMVQGenerator`, or path of its file
-    low:float=0.05, # Magnitude at RandAugment's M = 0
-    high:float=1., # Magnitude at RandAugment's M = 10
-    **kwargs # Passed to NMVQAugment: mapped, seed, ...
-) -> tuple: # Entry for tsai's RandAugment, as in `all_TS_randaugs`
-    """`NMVQAugment(mode='perturb')` as one of RandAugment's transforms.
-
-    It works in the data's own units: put RandAugment before TSStandardize in the list, as their order ties."""
-    if gen is None: raise TypeError("nmvq_randaug needs a generator or the path of its file; pass nmvq_randaug(gen)")
-    aug = NMVQAugment(gen, mode='perturb', **{'p': 1., 'append': False, **kwargs})
-    return partial(ByName(_with_magnitude, noop), aug), low, high
-
-
-def _with_magnitude(aug, magnitude): # RandAugment calls its entries a batch: a new one each would repeat its draws
-    aug.magnitude = magnitude
-    return aug
 
 
 def _plain(t): return None if t is None else t.as_subclass(Tensor)       # fastai's subclasses are slow and mix badly
