@@ -457,7 +457,11 @@ def bad(files, demo):
     ('nmvq_sample {bad}/none.nmvq 3 s.npz', 'there is no file {bad}/none.nmvq'),
     ('nmvq_sample {bad}/cut.nmvq 3 s.npz', 'is not a generator file, or it is cut short'),
     ('nmvq_sample {bad}/parts.npz 3 s.npz', 'is not a generator file, or it is cut short'),
+    ('nmvq_sample . 3 s.npz', '. is a folder; name a file that gen.save wrote'),
+    ('nmvq_sample {bad}/waves.nmvq 3 /proc/s.npz', '/proc is not writable'), # though rights say that root may
     ('nmvq_sample {bad}/waves.nmvq -1 s.npz', 'n is -1'),
+    ('nmvq_sample {bad}/waves.nmvq 3 s.npz --seed -1', 'seed is -1, expected a whole number'),
+    ('nmvq_sample {bad}/waves.nmvq 3 s.npz --seed 100000000000000000000000', 'expected a whole number from 0 to'),
     ('nmvq_sample {bad}/waves.nmvq 3 s.npz --y 7', "labels ['7'] are not in the generator's vocab ['1', '2']"),
     ('nmvq_sample {bad}/none.nmvq 3 s.csv', "the output is 's.csv', expected *.npz"),
     ('nmvq_sample {bad}/none.nmvq 3 no/s.npz', 'there is no folder {here}/no for no/s.npz'),

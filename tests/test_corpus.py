@@ -14,6 +14,7 @@ from tsai_nmvq import corpus
 from tsai_nmvq.commands.sample import sample
 from tsai_nmvq.corpus import Corpus, dask_corpus, open_corpus, write_corpus
 from tsai_nmvq.data.labels import largest_remainder
+from tsai_nmvq.generator import NMVQGenerator
 
 N = 70
 
@@ -163,3 +164,9 @@ def test_dask_processes_give_the_same(gen, tmp_path):
     X, _ = dask_corpus(file, 40, seed=3)
     assert (X.compute(scheduler='processes', num_workers=2)
             == open_corpus(write_corpus(gen, tmp_path/'one', 40, seed=3))[0]).all()
+
+
+def test_a_generator_that_has_learnt_nothing_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match=r'call fit\(X, y, splits=splits\) first'):
+        write_corpus(NMVQGenerator(), tmp_path/'corpus', 5, seed=0)
+    assert not (tmp_path/'corpus').exists()

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from uuid import uuid4
 
 __all__ = ['atomic_write', 'remove', 'check_writable']
@@ -46,7 +47,9 @@ def check_writable(
     folder = Path(file).resolve().parent
     if not folder.is_dir(): raise FileNotFoundError(f"there is no folder {folder} for {file}; make it first")
     if Path(file).is_dir(): raise IsADirectoryError(f"{file} is a folder; name a file")
-    if not os.access(folder, os.W_OK): raise PermissionError(f"{folder} is not writable; write {file} somewhere else")
+    try: TemporaryFile(dir=folder).close()                               # what rights say is no promise
+    except OSError as e:
+        raise type(e)(f"{folder} is not writable ({e.strerror}); write {file} somewhere else") from None
 
 
 def _prefix(path): return f'.{path.name}.{socket.gethostname()}.' # processes are known by number on their machine alone

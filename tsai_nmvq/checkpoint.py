@@ -160,6 +160,7 @@ def _from_json(text):
 
 def _read_file(path): # -> (metadata, tensors); of files of others no tensors
     if not path.exists(): raise FileNotFoundError(f"there is no file {path}")
+    if path.is_dir(): raise IsADirectoryError(f"{path} is a folder; name a file that gen.save wrote")
     try:
         with path.open('rb') as f: n_header = int.from_bytes(f.read(8), 'little')
         if n_header > min(MAX_HEADER, path.stat().st_size): raise ValueError(f"its header has {n_header} bytes")

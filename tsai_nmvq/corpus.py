@@ -50,7 +50,7 @@ class Corpus:
         "Of a generator."
         if n < 1: raise ValueError(f"n is {n}, expected 1 series or more")
         if check_seed(seed) is None: raise ValueError("a corpus needs a seed: its blocks are drawn apart")
-        spec, block = gen.spec, BLOCK_VALUES // (gen.spec.c_in * gen.spec.seq_len)
+        spec, block = gen.sampler.spec, BLOCK_VALUES // (gen.spec.c_in * gen.spec.seq_len)
         labels = '' if y is None else _hash([np.asarray(y)])
         return cls(_generator_hash(gen), int(n), int(seed), labels, how, spec.c_in, spec.seq_len,
                    int(np.clip(block, 1, BLOCK_ROWS)))
