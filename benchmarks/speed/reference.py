@@ -4,6 +4,8 @@ from functools import partial
 import pandas as pd
 import torch
 
+from tsai_nmvq.rng import generator_on
+
 from ..common.records import keep
 from ..common.timing import alternate
 from .authors import Reference, is_installed
@@ -13,6 +15,7 @@ from .stages import (
     N_CLASSES,
     N_SAMPLES,
     STEPS,
+    anchored_sampler,
     decoded_samples,
     random_data,
     sample_labels,
@@ -40,7 +43,8 @@ def measure(
     keep('speed_reference', pd.concat(times), 'Against timevqvae', COMMAND,
          f"Batch {BS}, random walks, medians of rounds in turn. Our steps are `Learner.fit` with metrics and "
          "callbacks; the reference's are its README's calls with AdamW. `paper` has the reference's widths, layers, "
-         "codes and decoding steps, `fast` is our default.")
+         "codes and decoding steps, `fast` is our default. `gen.sample` starts from anchors by default; the other "
+         "samples are the prior's alone, as the reference's.")
     keep('speed_sizes', pd.concat(sizes), 'Sizes', COMMAND,
          f'Trainable parameters, tokens a series, and codes for {2 * BS} series; the reference has no stage 3.')
 
@@ -53,7 +57,7 @@ class SideBySide:
     ):
         torch.manual_seed(0)
         data = random_data(2 * BS, seq_len)
-        self.seq_len, self.device = seq_len, device
+        self.data, self.seq_len, self.device = data, seq_len, device
         self.x = data.series(range(BS)).to(device)
         self.y = torch.as_tensor(data.y[:BS], device=device)
         self.y_gen = sample_labels(device)
@@ -75,6 +79,10 @@ class SideBySide:
             lambda: ref.sample_tokens(self.y_gen), lambda tok, pri: pri.model.sample_tokens(self.y_gen), 5)
         t[f'{N_SAMPLES} series'] = self._in_turn(
             lambda: ref.sample(self.y_gen), lambda tok, pri: decoded_samples(tok, pri, self.y_gen), 5)
+        samplers = {tok: anchored_sampler(self.data, tok, pri) for tok, pri, _ in self.own.values()}
+        source = generator_on(self.device, 0)
+        t[f'{N_SAMPLES} series from anchors'] = self._in_turn(
+            lambda: ref.sample(self.y_gen), lambda tok, pri: samplers[tok].sample(self.y_gen, source), 5)
         return pd.DataFrame([self._row(what, seconds) for what, seconds in t.items()])
 
     def _in_turn(self, theirs, ours, rounds=7): # ours(tok, pri) -> median seconds by model

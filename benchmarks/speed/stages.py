@@ -5,12 +5,14 @@ from fastai.callback.core import Callback, CancelEpochException, CancelValidExce
 from fastai.learner import Learner
 
 from tsai_nmvq.data.intake import SeriesData
+from tsai_nmvq.sampler import Sampler
+from tsai_nmvq.train.anchors import fit_anchors
 from tsai_nmvq.train.mapper import MapperLearner
 from tsai_nmvq.train.prior import PriorLearner
 from tsai_nmvq.train.tokenizer import TokenizerLearner
 
 __all__ = ['LENGTHS', 'BS', 'N_CLASSES', 'N_SAMPLES', 'STEPS', 'random_walks', 'random_data', 'sample_labels',
-           'train_steps', 'trained_stages', 'decoded_samples']
+           'train_steps', 'trained_stages', 'decoded_samples', 'anchored_sampler']
 
 LENGTHS = (96, 150, 500, 1639)
 BS = 32             # of training steps
@@ -88,3 +90,13 @@ def decoded_samples(
 ) -> torch.Tensor: # [n, c_in, seq_len]
     "Samples of the prior, decoded."
     return tok.model.decode(pri.model.sample_tokens(y))
+
+
+def anchored_sampler(
+    data:SeriesData, # Training split
+    tok:TokenizerLearner, # Stage 1
+    pri:PriorLearner # Stage 2
+) -> Sampler:
+    "What a generator without a mapper samples with by default: anchors of the training split, some tokens drawn anew."
+    sampler = Sampler(data.spec, tok.dls.device, tok.model.eval(), pri.model.eval())
+    return Sampler(data.spec, sampler.device, tok.model, pri.model, anchors=fit_anchors(sampler, data))
