@@ -34,7 +34,7 @@ def test_evaluate_without_tstr_or_labels_leaves_columns_out(data, gen, monkeypat
     scores = gen.evaluate(X, y, splits, n=20, n_draws=1, with_tstr=False)
     assert scores.columns.tolist() == ['FID', 'cFID', 'IS', 'sharpness', 'novelty']
     scores = gen.evaluate(X, None, splits, n=20, n_draws=1, with_statistics=True)
-    assert scores.columns.tolist() == ['FID', 'sharpness', 'MDD', 'ACD', 'SD', 'KD', 'novelty']
+    assert scores.columns.tolist() == ['FID', 'sharpness', 'MDD', 'ACD', 'SD', 'KD', 'C-FID', 'DS', 'PS', 'novelty']
 
 
 @pytest.mark.parametrize('splits', [None, ([0, 1],), ([0, 1], [2]), ([True] * 80, [True] + [False] * 79)])

@@ -16,6 +16,8 @@ PUBLIC = {  # the one list of public names: `all.py` and `plugin.py` follow it
     'metrics.distance': ('novelty',),
     'metrics.statistics': ('sharpness',),
     'metrics.rocket': ('RocketFeatures',),
+    'metrics.post_hoc': ('discriminative_score', 'predictive_score'),
+    'metrics.context': ('context_fid',),
     'train.stage': ('FIDMetric',),
     'train.tokenizer': ('TokenizerLearner',),
     'train.prior': ('PriorLearner',),

@@ -15,8 +15,10 @@ from .data.missing import kind_of_gaps
 from .data.spec import SeriesSpec
 from .data.splits import both_parts, split_rows
 from .metrics.classifier import SeriesClassifier, fit_classifier, inception_score, trtr, tstr
+from .metrics.context import ContextEncoder, context_fid
 from .metrics.distance import novelty
 from .metrics.frechet import conditional_fid, fid
+from .metrics.post_hoc import MIN_SERIES, discriminative_score, predictive_score
 from .metrics.rocket import RocketFeatures
 from .metrics.statistics import STATISTICS, sharpness
 from .plots import SHOWN_SERIES
@@ -24,7 +26,8 @@ from .rng import generator_on
 
 __all__ = ['LabelledSeries', 'split_series', 'sample_variants', 'named_samples', 'shown_sets',
            'generator_scores', 'score_table']
-OTHER_SET = 'another set' # of labels, which a generator never saw
+OTHER_SET = 'another set'   # of labels, which a generator never saw
+POST_HOC_STEPS = 300        # of the networks of DS and PS: a quick look (docs/results.md)
 
 
 @dataclass(frozen=True)
@@ -126,13 +129,13 @@ class Judge:
     features:RocketFeatures             # Fitted on the training split
     test_features:Tensor                # Those of the test series
     classifier:SeriesClassifier|None    # Of the training split; None without labels
+    encoder:ContextEncoder|None         # Of the test series, where statistics are asked for
     with_tstr:bool
-    with_statistics:bool
     seed:int
 
     def scores(self,
         made:LabelledSeries, # Series to score
-        accuracy=None # `tstr` or `trtr`; None leaves TSTR out
+        accuracy=None # `tstr` or `trtr`; None leaves out what trains a network: TSTR, DS and PS
     ) -> dict[str, float]: # {column: figure}
         "Everything but novelty."
         test, test_features, made_features = self.test, self.test_features, self.features(made.x)
@@ -142,9 +145,15 @@ class Judge:
             row['IS'] = inception_score(made.x, self.classifier)
             if self.with_tstr and accuracy: row['TSTR'] = accuracy(made.x, made.y, test.x, test.y, seed=self.seed)
         row['sharpness'] = sharpness(test.x, made.x)
-        if self.with_statistics:
-            for name, difference in STATISTICS.items(): row[name] = difference(test.x, made.x)
-        return row
+        return row | (self._statistics(made.x, accuracy is not None) if self.encoder else {})
+
+    def _statistics(self, x, with_networks): # of the synthetic series
+        real, row = self.test.x, {name: difference(self.test.x, x) for name, difference in STATISTICS.items()}
+        row['C-FID'] = context_fid(real, x, self.encoder) if min(len(real), len(x)) > 1 else np.nan
+        if not with_networks: return row
+        how = dict(n_steps=POST_HOC_STEPS, seed=self.seed)
+        row['DS'] = discriminative_score(real, x, **how) if min(len(real), len(x)) >= MIN_SERIES else np.nan
+        return row | dict(PS=predictive_score(real, x, **how))
 
 
 def score_table(
@@ -154,7 +163,7 @@ def score_table(
     samplers:dict, # {name: function seed -> `LabelledSeries`}; None repeats the row before
     n_draws:int=3, # Synthetic sets to average over; TSTR is of the first alone, as it trains a classifier on each
     with_tstr:bool=True, # Train classifiers on synthetic data too
-    with_statistics:bool=False, # Add MDD, ACD, SD, KD
+    with_statistics:bool=False, # Add TSGBench's: MDD, ACD, SD, KD, C-FID, and of the first set DS and PS
     seed:int=0 # Seed of samples, features and classifiers
 ) -> pd.DataFrame: # Rows: 'real (train)', 'reconstructed', and the samplers' names
     "Score what a generator makes, at equal n, beside the floor that real training series set."
@@ -162,7 +171,8 @@ def score_table(
     if test.y is not None and np.unique(test.y, return_counts=True)[1].max() < 2:
         warnings.warn("cFID is left out: no class has two test series", stacklevel=2)
     features = RocketFeatures.fit(train.x, seed=seed)
-    judge = Judge(test, features, features(test.x), classifier, with_tstr, with_statistics, seed)
+    encoder = ContextEncoder(test.x, seed=seed) if with_statistics else None
+    judge = Judge(test, features, features(test.x), classifier, encoder, with_tstr, seed)
     rows = {'real (train)': judge.scores(train, trtr),
             'reconstructed': judge.scores(LabelledSeries(reconstruct(train.x), train.y), tstr)}
     latest:dict = {}

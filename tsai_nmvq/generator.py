@@ -246,7 +246,7 @@ class NMVQGenerator:
         n:int=None, # Series in each synthetic set; as many as training series by default, so that the floor has equal n
         n_draws:int=3, # Synthetic sets to average over; TSTR is of the first alone, as it trains a classifier on each
         with_tstr:bool=True, # Train classifiers on synthetic data too
-        with_statistics:bool=False, # Add the four differences of statistics after TSGBench: MDD, ACD, SD, KD
+        with_statistics:bool=False, # Add TSGBench's scores: MDD, ACD, SD, KD, C-FID, and of the first set DS and PS
         seed:int=0 # Seed of samples, features and classifiers
     ) -> pd.DataFrame: # Rows: 'real (train)' (the floor), 'reconstructed' (train), and `sample_variants`
         """Score samples against the test split at equal n: FID, cFID, IS, TSTR, sharpness, novelty.

@@ -6,7 +6,7 @@ from torch import Tensor
 from ..data.missing import fill_gaps, is_complete
 from ..data.survey import check_no_inf
 
-__all__ = ['as_series', 'as_labels', 'split_chunks']
+__all__ = ['as_series', 'as_unit_range', 'as_labels', 'split_chunks']
 
 CHUNK_VALUES = 2 ** 21 # intermediate values held at once
 
@@ -18,7 +18,8 @@ def as_series(
     """Sets of series that can be compared. ValueError unless they are 3-D, without inf and of one shape.
 
     Gaps are filled by straight lines: what is compared is what is there, where both sides have gaps alike."""
-    series = [x.detach().as_subclass(Tensor) if isinstance(x, Tensor) else torch.tensor(np.asarray(x)) for x in arrays]
+    series = [x.detach().as_subclass(Tensor) if isinstance(x, Tensor) else torch.tensor(np.ascontiguousarray(x))
+              for x in arrays]                                           # torch knows no views that go backwards
     series = [x.to(series[0].device, x.dtype if x.dtype == torch.float64 else torch.float32) for x in series]
     for x in series:
         if x.ndim != 3 or not len(x):
@@ -30,6 +31,16 @@ def as_series(
                              "compare sets of one shape")
         check_no_inf(x, f"a set of {len(x)}")
     return [x if is_complete(x) else fill_gaps(x) for x in series]
+
+
+def as_unit_range(
+    real, # Real series [n, c_in, seq_len], original units
+    *others # Sets of the same shape
+) -> list[Tensor]: # All of them, float32
+    "In units of the range of each real channel: real values lie in 0..1. A constant channel keeps its unit."
+    sets = as_series(real, *others)
+    low, high = (values.unsqueeze(-1) for values in (sets[0].amin((0, 2)), sets[0].amax((0, 2))))
+    return [((x - low) / torch.where(high > low, high - low, 1.)).float() for x in sets]
 
 
 def as_labels(
