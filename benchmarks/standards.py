@@ -98,4 +98,5 @@ def main(
     command = f'python -m benchmarks.standards DEST FOLDER --data {data} --n {n} --seeds {seeds}'
     keep(name, table, "TSGBench's scores", command,
          "Against the series that were learnt from, as many on both sides, in units of their range. DS and PS as "
-         "in TimeGAN (2000 and 5000 steps), with 2 units for Sines and 8 for ECG5000; C-FID as in Diffusion-TS.", seeds=seeds)
+         "in TimeGAN (2000 and 5000 steps), with 2 units for Sines and 8 for ECG5000; C-FID as in Diffusion-TS.",
+         seeds=seeds)
