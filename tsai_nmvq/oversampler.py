@@ -9,7 +9,7 @@ from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_target_type
 from scipy.sparse import issparse
 from sklearn.utils import check_array, check_random_state
-from sklearn_compat.utils.validation import validate_data
+from sklearn.utils.validation import validate_data
 
 from .augment.rows import MAGNITUDES, MODES, VARIATIONS
 from .augment.source import given_generator
