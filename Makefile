@@ -1,7 +1,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test slow lint types docs notebooks bench ci
+.PHONY: help setup test slow lint types docs notebooks bench ci bounds inventory
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,3 +32,9 @@ bench: ## measure times and memory, on an idle machine
 
 ci: ## all that CI does, in a fresh environment
 	bash .ci/run
+
+bounds: ## the tests with the lowest and the highest versions of what is needed
+	bash .ci/bounds
+
+inventory: ## licences, bill of materials and known vulnerabilities of what a user installs
+	bash .ci/inventory

@@ -1,5 +1,7 @@
 """The package as it is installed: public names, what other files repeat of it, the wheel outside the source tree."""
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +35,36 @@ def test_version_is_the_same_everywhere(settings):
 def test_nbdev_2_and_3_read_the_same_settings(settings):
     nbdev_3 = tomllib.loads((SOURCE/'pyproject.toml').read_text(encoding='utf-8'))['tool']['nbdev']
     assert {name: str(value) for name, value in nbdev_3.items()} == {name: settings[name] for name in nbdev_3}
+
+
+def imported_packages():
+    "What modules of the package import, at the top or in functions."
+    trees = [ast.parse(file.read_text(encoding='utf-8')) for file in (SOURCE/'tsai_nmvq').rglob('*.py')]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.partition('.')[0] for name in names} - sys.stdlib_module_names - {'tsai_nmvq'}
+
+
+def asked_for(settings, name='requirements'): # {package as it is named on an index: whether it has a lowest version}
+    lines = [re.split('#', line)[0].strip() for line in settings[name].splitlines()]
+    return {re.split(r'[<>=\[]', line)[0]: '>=' in line for line in lines if line}
+
+
+def test_what_is_imported_is_asked_for(settings):
+    named = {'sklearn': 'scikit-learn', 'imblearn': 'imbalanced-learn'}
+    imported = {named.get(name, name) for name in imported_packages()} - {'dask'} # of an extra
+    assert imported <= set(asked_for(settings)) and 'pandas' in imported
+
+
+@pytest.mark.parametrize('group', ['requirements', 'dev_requirements', 'dask_requirements'])
+def test_what_is_asked_for_has_a_lowest_version(settings, group):
+    assert [name for name, has_lowest in asked_for(settings, group).items() if not has_lowest] == []
+
+
+def test_the_table_of_licences_has_what_is_asked_for(settings):
+    rows = re.findall(r'^\| ([\w.-]+) \| yes \|', (SOURCE/'docs'/'licences.md').read_text(encoding='utf-8'), re.M)
+    assert set(rows) == {name.lower().replace('_', '-') for name in asked_for(settings)}
 
 
 def test_public_names():
