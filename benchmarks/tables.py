@@ -259,6 +259,9 @@ TABLES: dict[str, Callable[[], str]] = { # {name in the marker: Markdown}
 
     'corpus': Table('corpus', (Column('series', digits=','), Column('seconds', digits='.0f'),
                                *named('series a second', 'resident, MB', digits=',.0f'))),
+    'soak': Table('soak', (*named('batches', 'refills', digits=',.0f'), Column('memory, MB', digits='.0f'),
+                           Column('ms a batch', digits='.2f'), Column('share of the rarer class, %', digits='.1f'))),
+    'kills': Table('kills'),
     'speed_augment': Table('speed_augment', (
         STEPS, *named('without, ms', 'pool full, ms', 'pool refilled, ms'),
         *named('pool full / without', 'pool refilled / without', digits='.2f'))),
