@@ -86,9 +86,10 @@ class ResumeStage(Callback):
     def __init__(self,
         path, # File
         key:dict, # `training_key`; a file of another training is left unread
-        own:OwnRandom # What the training draws from
+        own:OwnRandom, # What the training draws from
+        writes:bool=True # False reads only
     ):
-        self.path, self.key, self.own = Path(path), key, own
+        self.path, self.key, self.own, self.writes = Path(path), key, own, writes
         self.found:tuple|None = None                                     # (header, tensors), until they are used
         self.next_write, self.has_warned = time.monotonic() + PERIOD, False
 
@@ -111,7 +112,7 @@ class ResumeStage(Callback):
 
     def after_epoch(self):
         start = time.monotonic()
-        if start < self.next_write: return
+        if not self.writes or start < self.next_write: return
         self._write()
         end = time.monotonic()
         self.next_write = end + max(PERIOD, (end - start) / SHARE)
