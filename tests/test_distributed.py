@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tsai.basics import TSClassification, get_ts_dls
 from tsai_nmvq.augment.transform import NMVQAugment
 from tsai_nmvq.host.manager import plugin_archs
 from tsai_nmvq.host.patches import patch_tsai
+from tsai_nmvq.train.resume import ResumeStage
 
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent/'docs/processes.md').read_text(encoding='utf-8')
@@ -244,3 +246,11 @@ def test_processes_learn_the_same_generator_and_the_first_writes(tmp_path):
         assert first[how][2] and first[how][3] == ['gen.nmvq']
         assert not second[how][2] and second[how][3] == []
     assert first['left'] == ['gen.nmvq'] and not second['shared'][2]
+
+
+def test_a_process_that_only_reads_does_not_say_that_it_lags_behind():
+    def finds(stage, writes): return ResumeStage('part', dict(stage='prior'), None, writes)._is_of(dict(stage=stage))
+    with pytest.warns(UserWarning, match='part is of another training'): assert not finds('mapper', True)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert [finds(stage, False) for stage in ('tokenizer', 'prior', 'mapper')] == [False, True, False]
