@@ -84,16 +84,16 @@ class Keep(Callback):
 X, y, _ = gunpoint_few()
 set_seed(0)
 tfms = [*([NMVQAugment('gen.nmvq', seed=7, mode='generate')] if has_rows else []), TSStandardize(by_sample=True)]
-clf = TSClassifier(X, y, splits=([*range(48)], [*range(48, 78)]), arch=MLP, arch_config=dict(layers=[64, 64], ps=[0., 0.]),
-                   bs=[16 // n, 4], batch_tfms=tfms, metrics=accuracy)
+clf = TSClassifier(X, y, splits=([*range(48)], [*range(48, 78)]), bs=[16 // n, 4], batch_tfms=tfms, metrics=accuracy,
+                   arch=MLP, arch_config=dict(layers=[64, 64], ps=[0., 0.]))
 np.random.seed(0)
 in_halves = lambda rows: np.random.permutation(rows).reshape(2, 3, 8).swapaxes(0, 1).ravel() # each process has one
 if n == 1: clf.dls.train.shuffle_fn = in_halves
 keep, schedule = Keep(), [NMVQSchedule()] if has_rows else []
 with clf.distrib_ctx(sync_bn=False, cpu=True), clf.no_bar(), clf.no_logging():
     clf.fit_one_cycle(3, 1e-2, cbs=[keep, *schedule])
-tell(synthetic=keep.synthetic, losses=keep.losses, sizes=sorted(keep.sizes), figures=[[*row] for row in clf.recorder.values],
-     weights=[p.flatten().tolist() for p in clf.model.parameters()], shares=[len(c.shares) for c in schedule])
+tell(synthetic=keep.synthetic, losses=keep.losses, sizes=sorted(keep.sizes), shares=[len(c.shares) for c in schedule],
+     figures=[[*row] for row in clf.recorder.values], weights=[p.flatten().tolist() for p in clf.model.parameters()])
 teardown_distrib()
 '''
 
@@ -135,8 +135,8 @@ def launch(script, folder, *args, n=2): # -> what each process tells
 
 def run(folder, *args): # -> what it prints
     path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get('PYTHONPATH', '')])
-    out = subprocess.run([sys.executable, *args], cwd=folder, env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'),
-                         capture_output=True, text=True, timeout=300)
+    env = dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1')
+    out = subprocess.run([sys.executable, *args], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert out.returncode == 0, out.stderr[-3000:]
     return out.stdout
 

@@ -24,7 +24,7 @@ def test_a_batch_in_order_has_the_rows_that_were_asked_for():
     patch_tsai(plugin_archs)
     X = np.arange(40.)[:, None, None].repeat(8, 2)
     dl = get_ts_dls(X, splits=([*range(20)], [*range(20, 40)]), bs=8).valid
-    for rows in ([0, 1, 2, 3, 4, 5, 6, 7], [16, 17, 18, 19], [3, 4, 5], [9, 2, 2, 7]): # tsai itself reads 8 of the last two
+    for rows in ([0, 1, 2, 3, 4, 5, 6, 7], [16, 17, 18, 19], [3, 4, 5], [9, 2, 2, 7]):
         x, = dl.create_batch(rows)
         assert x[:, 0, 0].tolist() == [20 + row for row in rows]
         assert np.array_equal(dl.input_idxs, x[:, 0, 0].numpy())

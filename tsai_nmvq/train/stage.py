@@ -97,6 +97,8 @@ class StageLearner(Learner):
 
 class SmoothLoss(AvgSmoothLoss):
     "fastai's, which waits for all processes that the environment names, whatever they do."
+    val:torch.Tensor
+
     def accumulate(self, learn):
         self.count += 1
         self.val = torch.lerp(learn.to_detach(learn.loss.mean()), self.val, self.beta)
