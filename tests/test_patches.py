@@ -1,6 +1,8 @@
 """What is mended in tsai: plugins' architectures by name, their `seq_len`, string labels without `tfms`, lost rows."""
 import sys
 
+import numpy as np
+
 from tsai_nmvq.host.manager import plugin_archs
 from tsai_nmvq.host.patches import patch_tsai
 
@@ -15,6 +17,17 @@ def test_string_labels_are_classes_without_tfms(found): assert found.vocabs == [
 
 
 def test_the_last_of_a_hundred_rows_are_not_lost(found): assert found.rows == [[*range(2, 66)], [*range(66, 102)]]
+
+
+def test_a_batch_in_order_has_the_rows_that_were_asked_for():
+    from tsai.basics import get_ts_dls
+    patch_tsai(plugin_archs)
+    X = np.arange(40.)[:, None, None].repeat(8, 2)
+    dl = get_ts_dls(X, splits=([*range(20)], [*range(20, 40)]), bs=8).valid
+    for rows in ([0, 1, 2, 3, 4, 5, 6, 7], [16, 17, 18, 19], [3, 4, 5], [9, 2, 2, 7]):
+        x, = dl.create_batch(rows)
+        assert x[:, 0, 0].tolist() == [20 + row for row in rows]
+        assert np.array_equal(dl.input_idxs, x[:, 0, 0].numpy())
 
 
 def test_patching_again_changes_nothing_more():

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager
 
 from fastai.callback.core import Callback
+from fastai.torch_core import rank_distrib
 from fastprogress.core import IN_NOTEBOOK
 from fastprogress.fastprogress import progress_bar
 
@@ -13,8 +14,8 @@ N_LINES = 5 # of a training in a log
 
 
 def is_interactive() -> bool: # Whether what is printed can be redrawn
-    "True in a notebook and where stdout is a terminal."
-    return bool(IN_NOTEBOOK or sys.stdout.isatty())
+    "True in a notebook and where stdout is a terminal; of several processes of one launch in the first alone."
+    return bool(IN_NOTEBOOK or sys.stdout.isatty()) and not rank_distrib()
 
 
 def progress(
@@ -45,5 +46,5 @@ def shown_progress(
         if not is_interactive():
             stack.enter_context(learn.no_bar())
             stack.enter_context(learn.no_logging())
-            stack.enter_context(learn.added_cbs(ProgressLines()))
+            if not rank_distrib(): stack.enter_context(learn.added_cbs(ProgressLines()))
         yield learn

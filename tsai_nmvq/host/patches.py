@@ -3,8 +3,10 @@
 - `get_arch` knows its own architectures only: plugins' are looked up when it finds none.
 - `build_ts_model` passes `seq_len` to classes that it knows by name only: plugins' classes that take it get it too.
 - `get_ts_dls` raises a TypeError for string labels without `tfms`: strings can only be classes, and become classes.
-- `NumpyDataLoader.create_batch` adds the batch size to a row number of the smallest type: since NumPy 2, 64 + 64 is
-  -128 where there are up to 127 rows, and those that are left over are lost."""
+- `NumpyDataLoader.create_batch` reads a batch without shuffling as the first row and those that follow it. It adds the
+  batch size to a row number of the smallest type: since NumPy 2, 64 + 64 is -128 where there are up to 127 rows, and
+  those that are left over are lost. And where a process of several has a part of the rows (fastai's `DistributedDL`),
+  its last batch is filled with rows of the next part."""
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
@@ -25,7 +27,7 @@ def patch_tsai(
     _replace(learner, 'get_arch', partial(_with_plugin_archs, plugin_archs))
     _replace(utils, 'build_ts_model', partial(_with_seq_len, plugin_archs))
     _replace(core, 'get_ts_dls', _with_string_labels)
-    _replace(core.NumpyDataLoader, 'create_batch', _with_plain_row_numbers)
+    _replace(core.NumpyDataLoader, 'create_batch', _with_the_rows_asked_for)
 
 
 def _replace(owner, name, extend): # in its module or class, and in each of tsai's modules that has it, under any name
@@ -74,9 +76,15 @@ def _with_string_labels(tsai_get_ts_dls):
     return get_ts_dls
 
 
-def _with_plain_row_numbers(tsai_create_batch):
+def _with_the_rows_asked_for(tsai_create_batch):
+    from fastcore.foundation import L
     @wraps(tsai_create_batch)
     def create_batch(self, b):
-        in_order = not self.shuffle and self.sampler is None             # tsai then reads the first number alone
-        return tsai_create_batch(self, [int(b[0])] if in_order else b)
+        if self.shuffle or self.sampler is not None: return tsai_create_batch(self, b)
+        rows = [int(row) for row in b]                                   # of which tsai reads the first alone
+        read = range(rows[0], min(self.n, rows[0] + self.bs)) if self.n is not None else rows
+        if rows == list(read): return tsai_create_batch(self, rows)
+        self.idxs = L(rows)
+        self.input_idxs = self.split_idxs[rows] if hasattr(self, 'split_idxs') else self.idxs
+        return self.dataset[rows]
     return create_batch

@@ -3,6 +3,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fastai.torch_core import rank_distrib
+
 from ..atomic import check_writable, remove
 from ..data.intake import SeriesData
 from ..presets import check_epochs
@@ -25,15 +27,19 @@ class FitOptions:
     def __post_init__(self):
         check_epochs(self.epochs)
         check_seed(self.seed)
-        if self.checkpoint is None: return
+        if not self.writes: return
         for file in (self.checkpoint, part_of(self.checkpoint)): check_writable(file)
+
+    @property
+    def writes(self) -> bool: # Processes of one launch learn the same: the first keeps it for all
+        return self.checkpoint is not None and not rank_distrib()
 
     def keep_finished(self,
         stages:dict, # {stage: model}; those that have been learnt
         save:Callable # Function of a file: writes them
     ):
         "Write finished stages to the checkpoint, where there is one; what was kept of the last one's epochs goes."
-        if self.checkpoint is None: return
+        if not self.writes: return
         if stages: save(self.checkpoint)
         else: remove(self.checkpoint)
         drop_part(self.checkpoint)
@@ -57,7 +63,7 @@ def fit_stage(
         epochs = (options.epochs or {}).get(learner.stage) or learn.scheduled_epochs
         if options.checkpoint is not None:
             key = training_key(learn, data, earlier, epochs, options.seed)
-            resume = ResumeStage(part_of(options.checkpoint), key, own)
+            resume = ResumeStage(part_of(options.checkpoint), key, own, options.writes)
             resume.prepare(learn)
             learn.add_cb(resume)
         return learn.fit_schedule(epochs)

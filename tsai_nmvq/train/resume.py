@@ -86,9 +86,10 @@ class ResumeStage(Callback):
     def __init__(self,
         path, # File
         key:dict, # `training_key`; a file of another training is left unread
-        own:OwnRandom # What the training draws from
+        own:OwnRandom, # What the training draws from
+        writes:bool=True # False reads only
     ):
-        self.path, self.key, self.own = Path(path), key, own
+        self.path, self.key, self.own, self.writes = Path(path), key, own, writes
         self.found:tuple|None = None                                     # (header, tensors), until they are used
         self.next_write, self.has_warned = time.monotonic() + PERIOD, False
 
@@ -97,10 +98,18 @@ class ResumeStage(Callback):
     ):
         "Read the file, where it is of the same training, and tell the learner what was known when training began."
         found = read_part(self.path)
-        if found is None or not _is_of(found[0]['key'], self.key, self.path): return
+        if found is None or not self._is_of(found[0]['key']): return
         self.found = found
         learn.first_epoch = found[0]['epochs_done']
         _take_tau(learn, *found)
+
+    def _is_of(self, key): # says what differs, but for a stage that has been finished
+        if STAGES.index(key['stage']) < STAGES.index(self.key['stage']): return False
+        other = [name for name in self.key if json.dumps(key.get(name)) != json.dumps(self.key[name])] # NaN is NaN here
+        if other and self.writes:                                        # one that reads may lag behind
+            warnings.warn(f"{self.path} is of another training (other {', '.join(other)}): the {self.key['stage']} "
+                          "starts anew", stacklevel=2)
+        return not other
 
     def before_fit(self):
         if self.found is None: return
@@ -111,7 +120,7 @@ class ResumeStage(Callback):
 
     def after_epoch(self):
         start = time.monotonic()
-        if start < self.next_write: return
+        if not self.writes or start < self.next_write: return
         self._write()
         end = time.monotonic()
         self.next_write = end + max(PERIOD, (end - start) / SHARE)
@@ -189,15 +198,6 @@ def _take_tau(learn, header, tensors):
 
 
 # Whether trainings are the same
-
-def _is_of(found, key, path): # says what differs, but for a stage that has been finished
-    if STAGES.index(found['stage']) < STAGES.index(key['stage']): return False
-    other = [name for name in key if json.dumps(found.get(name)) != json.dumps(key[name])] # NaN is NaN here
-    if other:
-        warnings.warn(f"{path} is of another training (other {', '.join(other)}): the {key['stage']} starts anew",
-                      stacklevel=2)
-    return not other
-
 
 def _checksum(tensors): # of names and bytes
     crc = 0

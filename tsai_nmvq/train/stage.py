@@ -6,7 +6,7 @@ from typing import Any
 import fastai.callback.schedule  # noqa: F401 - gives Learner fit_one_cycle and lr_find
 import torch
 from fastai.callback.core import Callback, CancelEpochException
-from fastai.learner import AvgMetric, Learner, Metric
+from fastai.learner import AvgMetric, AvgSmoothLoss, Learner, Metric
 from fastai.optimizer import OptimWrapper
 
 from ..data.intake import SeriesData
@@ -52,6 +52,7 @@ class StageLearner(Learner):
         self.spec, self.schedule = spec, schedule
         self.stage_batch:Any = None
         self.add_cb(StopDiverged())
+        self.recorder.smooth_loss = SmoothLoss()
         self.recorder.train_metrics, self.recorder.valid_metrics = True, valid is not None
 
     @property
@@ -72,6 +73,10 @@ class StageLearner(Learner):
             self.epoch = epoch
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
 
+    def to_detach(self, b, cpu=True, gather=True): # As fastai's
+        "Figures are gathered from processes that share this training. Those that learn beside it are not waited for."
+        return super().to_detach(b, cpu, gather and hasattr(self.dl, 'to_detach')) # as loaders of `distrib_ctx` have
+
     def show_results(self,
         n:int=4, # Series to show
         axs=None, # matplotlib axes [n]; made by default
@@ -88,6 +93,15 @@ class StageLearner(Learner):
     def real_and_generated(self, batch):
         "Of a validation `stage_batch`: real series, and what the stage makes in their place, both [bs, c_in, seq_len]."
         raise NotImplementedError(f"{type(self).__name__} does not say what it makes: FIDMetric(function of the batch)")
+
+
+class SmoothLoss(AvgSmoothLoss):
+    "fastai's, which waits for all processes that the environment names, whatever they do."
+    val:torch.Tensor
+
+    def accumulate(self, learn):
+        self.count += 1
+        self.val = torch.lerp(learn.to_detach(learn.loss.mean()), self.val, self.beta)
 
 
 class StopDiverged(Callback):
