@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tsai.data.core import TSTensor
 
+from .callers import is_cast_for_the_network
 from .portable import ByName
 
 __all__ = ['AugmentedTensor']
@@ -39,6 +40,9 @@ class AugmentedTensor(TSTensor, metaclass=_PortableType):
         if func is F.batch_norm and args[0].__dict__.get('n_rows') == len(args[0]) and (kwargs or {}).get('training'):
             return _apart(*args, **kwargs)
         return super().__torch_function__(func, types, args, kwargs)
+
+    def as_subclass(self, typ): # fastai's Learner casts batches to plain tensors; the network has to see the marks
+        return self if typ is Tensor and is_cast_for_the_network() else super().as_subclass(typ)
 
     def __getitem__(self, idx): # some of the rows are such a batch too, and a row knows whether it is real
         out = super().__getitem__(idx)

@@ -3,10 +3,10 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from fastai.learner import Learner
+from fastai.learner import CastToTensor, Learner
 from tsai.data.mixed import MixedDataLoader
 
-__all__ = ['called_by', 'is_training_step', 'is_mixed']
+__all__ = ['called_by', 'is_training_step', 'is_mixed', 'is_cast_for_the_network']
 
 
 def called_by(
@@ -29,3 +29,8 @@ def is_training_step() -> bool: # Not a look at a batch, as loaders and `load_al
 def is_mixed() -> bool: # `dl.new` shares a transform with loaders that it never sees, so that none can be asked
     "Whether the batch's rows go beside those of other loaders, as in tsai's `get_mixed_dls`."
     return called_by(MixedDataLoader.__iter__, MixedDataLoader._get_idxs)
+
+
+def is_cast_for_the_network() -> bool: # Which fastai's Learner does right before the forward pass, to all batches
+    "Whether a Learner makes a plain tensor of the batch."
+    return called_by(CastToTensor.before_batch)
