@@ -2,14 +2,20 @@
 import copy
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
+from fake_generator import FakeGenerator, loaders
+from fastai.learner import Learner
+from fastai.metrics import accuracy
 from torch import Tensor, nn
 from tsai.basics import TSStandardize, TSTensor
 from tsai.models.FCN import FCN
 from tsai.models.InceptionTimePlus import InceptionTimePlus
+from tsai.models.ResNet import ResNet
 
 from tsai_nmvq.augment.batch_statistics import AugmentedTensor
+from tsai_nmvq.augment.transform import NMVQAugment
 
 
 def far_off(n=5): return 3 + 5 * torch.randn(n, 2, 32)
@@ -55,6 +61,35 @@ def test_both_kinds_of_row_have_gradients_and_the_mark_stays():
     x.requires_grad_()
     model(x)[:, 0].square().sum().backward()
     assert (x.grad.as_subclass(Tensor).abs().sum((1, 2)) > 0).all()
+
+
+# In a Learner
+
+def running(network, *batch_tfms, autocast=False):
+    "Running statistics after an epoch in which weights stay as they are."
+    torch.manual_seed(0)
+    learn = Learner(loaders(*batch_tfms, bs=20), network(1, 2), metrics=accuracy)
+    np.random.seed(0)
+    with learn.no_bar(), learn.no_logging(), torch.autocast('cpu', torch.bfloat16, autocast): learn.fit(1, 0.)
+    return list(learn.model.buffers())
+
+
+@pytest.mark.parametrize('autocast', [False, True])
+@pytest.mark.parametrize('network', [lambda *sizes: FCN(*sizes, layers=[4, 8, 4]), lambda *sizes: ResNet(*sizes),
+                                     lambda *sizes: InceptionTimePlus(*sizes, nf=4)],
+                         ids=['FCN', 'ResNet', 'InceptionTimePlus'])
+def test_added_rows_leave_a_learners_running_statistics_alone(network, autocast):
+    added = NMVQAugment(FakeGenerator(), seed=0, mode='generate')        # 100 off
+    plain, with_added, replaced = (running(network, *tfms, autocast=autocast) for tfms in (
+        [], [added], [NMVQAugment(FakeGenerator(), seed=0, mode='generate', append=False, p=0.5)]))
+    assert all(torch.allclose(a, b, rtol=1e-2 if autocast else 1e-4, atol=1e-4) for a, b in zip(plain, with_added))
+    assert not all(torch.allclose(a, b, rtol=0.1) for a, b in zip(plain, replaced))
+
+
+def test_a_plain_tensor_is_had_where_it_is_asked_for():
+    x = AugmentedTensor.of(torch.randn(8, 2, 32), far_off())
+    assert type(x.as_subclass(Tensor)) is type(x.clone().as_subclass(Tensor)) is Tensor
+    assert type(x.clone()) is AugmentedTensor and x.clone().n_real == 8
 
 
 # Rows

@@ -17,32 +17,38 @@ class _PortableType(type(TSTensor)): # type: ignore[misc] # pickled by `copyreg`
 
 
 class AugmentedTensor(TSTensor, metaclass=_PortableType):
-    """A batch whose last rows are synthetic. BatchNorm layers in training normalise real and synthetic rows apart.
+    """A batch whose last rows are synthetic. BatchNorm layers in training may normalise real and synthetic rows apart.
 
-    Running statistics, which validation and inference use, are of real rows: synthetic ones cannot shift them. Works in
-    any network whose first axis stays the batch, without a change of it. [after arXiv 1911.09665 and 2312.02253]"""
+    Running statistics, which validation and inference use, are then of real rows: synthetic ones cannot shift them.
+    In any network whose first axis stays the batch, without a change of it. [after arXiv 1911.09665 and 2312.02253]"""
     n_real:int  # Rows that come first
     n_rows:int  # All: where a network has made another first axis of them, BatchNorm is as usual; 0 in a row
+    apart:bool  # Whether BatchNorm normalises the two kinds apart
 
     @classmethod
     def of(cls,
         real:Tensor, # [n, c_in, seq_len]
         synthetic:Tensor, # [m, c_in, seq_len]
-        n_real:int=None # Rows that are real, where an earlier transform has added some; n by default
+        n_real:int=None, # Rows that are real, where an earlier transform has added some; n by default
+        apart:bool=True # Whether BatchNorm normalises the two kinds apart
     ) -> 'AugmentedTensor': # [n + m, c_in, seq_len]
         "Real rows, then synthetic ones."
         x = torch.cat((real, synthetic)).as_subclass(cls)
-        x.n_real, x.n_rows = len(real) if n_real is None else n_real, len(x)
+        x.n_real, x.n_rows, x.apart = len(real) if n_real is None else n_real, len(x), apart
         return x
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
-        if func is F.batch_norm and args[0].__dict__.get('n_rows') == len(args[0]) and (kwargs or {}).get('training'):
+        if func is F.batch_norm and _is_apart(args[0]) and (kwargs or {}).get('training'):
             return _apart(*args, **kwargs)
         return super().__torch_function__(func, types, args, kwargs)
 
-    def as_subclass(self, typ): # fastai's Learner casts batches to plain tensors; the network has to see the marks
-        return self if typ is Tensor and is_cast_for_the_network() else super().as_subclass(typ)
+    def as_subclass(self, typ): # fastai's Learner casts batches to plain tensors; BatchNorm has to see the marks
+        is_kept = typ is Tensor and self.__dict__.get('apart') and is_cast_for_the_network()
+        return self if is_kept else super().as_subclass(typ)
+
+    def clone(self, *, memory_format=torch.preserve_format): # fastai's loses the marks
+        return _marked(super().clone(memory_format=memory_format), self)
 
     def __getitem__(self, idx): # some of the rows are such a batch too, and a row knows whether it is real
         out = super().__getitem__(idx)
@@ -66,6 +72,10 @@ class AugmentedTensor(TSTensor, metaclass=_PortableType):
 
 
 copyreg.pickle(_PortableType, lambda cls: ByName(cls, TSTensor).__reduce__())
+
+
+def _is_apart(x): # of a batch, or of what a network made of it row by row
+    return x.__dict__.get('apart') and x.__dict__.get('n_rows') == len(x)
 
 
 def _apart(x, running_mean, running_var, **settings):

@@ -3,10 +3,9 @@ import math
 import os
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy, deepcopy
-from multiprocessing.context import get_spawning_popen
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,17 +23,16 @@ from .classes import ClassMap, are_ids, balancing_weights, class_shares
 from .matching import ConditionMap, gaps_of, has_a_sample_for_each, match_loader
 from .options import USUAL, AugmentationChoice
 from .pool import SeriesPool, pool_size
-from .portable import Portable
+from .portable import GeneratorLeftOut
 from .rows import MAGNITUDES, MODES, VARIATIONS, ClassDraw, OtherRows, RowKind, SampledRows, VariedRows
 from .source import LOST_GENERATOR, NO_GENERATOR, check_stages, given_generator
 
 __all__ = ['NMVQAugment']
 
 EPS = 1e-6
-TRANSIENT = ('_pool', '_bank', '_draws', '_process', '_pipeline', '_has_warned') # neither pickled nor copied
 
 
-class NMVQAugment(Portable, ItemTransform, RandTransform):
+class NMVQAugment(GeneratorLeftOut, ItemTransform, RandTransform):
     """Batch transform that puts synthetic series of the same class into training batches, in the data's units.
 
     Works on training batches only: it does nothing in validation and inference, wherever gradients are off, and while
@@ -42,6 +40,7 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     It leaves the global random state alone, and an exported learner does not carry the generator along."""
     order, split_idx = 80, 0                                             # before TSStandardize, which is 90
     instead = ItemTransform                                              # does nothing
+    transient:ClassVar[Sequence[str]] = '_pool', '_bank', '_draws', '_process', '_pipeline', '_has_warned'
     _classes:ConditionMap|None          # The loader's classes and the generator's
     _shares:np.ndarray|None             # Of the loader's classes in training; None where there is no one class a row
     _gaps:str                           # What samples have where the loader's series have gaps, see `Sampler.finished`
@@ -62,7 +61,9 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         magnitude:float=None, # Strength of variations of a row, 0..1; 0 does nothing. 0.5 for 'perturb', else 1
         balance:bool=False, # Even classes out: earlier rows of rare classes replace some of frequent ones, and all are
                             # added to alike; with append=False, synthetic rows alone, as far as p allows
-        append:bool=True, # Add rows, which BatchNorm normalises apart; False replaces real ones
+        append:bool=True, # Add rows; False replaces real ones
+        apart:bool=None, # BatchNorm normalises added rows apart; by default where they are samples. Variations are like
+                         # real rows, and better statistics come of both
         mapped:bool=True, # False leaves the mapper out
         pool_size:int=None, # Series kept ready; twice the training split, in 128..1024, by default
         reuse:int=8, # Draws of a series, on average, before a fresh one replaces it
@@ -86,10 +87,10 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         if 'before_call' not in kwargs: del self.before_call             # the class's own, kept by fastai: not portable
         self.gen, self.p, self.mode = gen, p, mode
         self.magnitude = MAGNITUDES.get(mode, 1.) if magnitude is None else magnitude
-        self.balance, self.append, self.mapped = balance, append, mapped
+        self.balance, self.append, self.apart, self.mapped = balance, append, apart, mapped
         self.pool_size, self.reuse, self.unknown, self.seed = pool_size, reuse, unknown, seed
         self._paused, self._classes, self._shares, self._gaps = False, None, None, 'like data'
-        for name in TRANSIENT: setattr(self, name, None)
+        for name in self.transient: setattr(self, name, None)
 
     # Set up
 
@@ -143,8 +144,8 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         self.do = is_on and self.gen is not None and bool(self.magnitude) and self.p > 0 and self._is_set_up()
         if self.do and not self._stays_in_place and is_mixed():
             raise ValueError("rows of mixed loaders (get_mixed_dls) must stay beside their own of the other loaders, "
-                             "and this NMVQAugment moves them; pass append=False, balance=False and a mode other than "
-                             "'generate'")
+                             "and this NMVQAugment moves them; pass append=False, balance=False and a mode that varies "
+                             f"rows: {', '.join(VARIATIONS)}")
         if is_on and self.gen is None and not self._has_warned and is_training_step(): self._warn(LOST_GENERATOR)
 
     def _warn(self, message): # once; tsai silences every UserWarning
@@ -178,9 +179,10 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
         y_base, chosen = None if y is None else y_real[base], torch.ones_like(base, dtype=torch.bool)
         made = self._row_kind(x, generator).draw(real[base], y_base, chosen, self.magnitude)
         new, y_new = (made.x, made.y) if made.valid is None else made.of_valid_rows()
-        n_real = getattr(x, 'n_real', None)                              # of another NMVQAugment before this one
+        n_real, apart = getattr(x, 'n_real', None), getattr(x, 'apart', False) # of another NMVQAugment before this one
+        apart = apart or (self.mode not in VARIATIONS if self.apart is None else self.apart)
         is_tsais = type(x) in (TSTensor, AugmentedTensor)
-        x = AugmentedTensor.of(real, new, n_real) if is_tsais else _like(torch.cat((real, new)), x)
+        x = AugmentedTensor.of(real, new, n_real, apart) if is_tsais else _like(torch.cat((real, new)), x)
         return x, y if y_new is None else _like(torch.cat((y_real, y_new)), y)
 
     def _evened_out(self, x, y, generator): # earlier rows of rare classes in the place of rows of frequent ones
@@ -263,20 +265,6 @@ class NMVQAugment(Portable, ItemTransform, RandTransform):
     def to(self, device):
         "Called by `dls.to`. The pool follows the batches by itself."
         return self
-
-    def __getstate__(self): # an exported learner leaves the generator out; a process that is being started gets it
-        gen = None if get_spawning_popen() is None else self.gen
-        return {**self.__dict__, 'gen': gen, **dict.fromkeys(TRANSIENT)}
-
-    def __copy__(self): # a copy shares the generator
-        new = type(self).__new__(type(self))
-        new.__dict__.update(self.__getstate__(), gen=self.gen)
-        return new
-
-    def __deepcopy__(self, memo):
-        new = memo[id(self)] = copy(self)
-        new.__dict__.update({k: deepcopy(v, memo) for k, v in new.__dict__.items() if k != 'gen'})
-        return new
 
     def __repr__(self):
         what = f"magnitude={self.magnitude}, balance={self.balance}"

@@ -85,7 +85,8 @@ class _AddedRows(Callback):
         made, ids = self.x[idx], self.y[idx]
         if self.mode in VARIATIONS:
             made = VARIATIONS[self.mode](self.sampler, made, 1., ids, self.generator, True)
-        self.learn.xb = (AugmentedTensor.of(x, self.standardizer(made)),)
+        apart = self.mode not in VARIATIONS                              # as in `NMVQAugment`
+        self.learn.xb = (AugmentedTensor.of(x, self.standardizer(made), apart=apart),)
         self.learn.yb = (torch.cat((y, ids)),)
 
 
