@@ -41,7 +41,8 @@ class OwnRandom(TorchFunctionMode):
     ) -> torch.Generator:
         "The source of a device, made when it is first asked for."
         device = torch.device(device)
-        if device.type != 'cpu' and device.index is None: device = torch.empty(0, device=device).device # 'cuda': 'cuda:0'
+        if device.type != 'cpu' and device.index is None: # 'cuda' is 'cuda:0', or another
+            device = torch.empty(0, device=device).device
         if device not in self.generators: self.generators[device] = generator_on(device, self.seed)
         return self.generators[device]
 
