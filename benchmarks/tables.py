@@ -136,6 +136,15 @@ def in_words() -> str: # Two lines
             f"its mean is {found['FID before']:.5f} before and {found['FID after']:.5f} after.")
 
 
+def tstr_over_seeds() -> pd.DataFrame: # A row a data set
+    "Accuracy of classifiers that learnt from real series and from samples, over seeds of both."
+    rows = read('classes_tstr').set_index(['data', 'learnt from'])
+    real, made = (rows.xs(name, level='learnt from') for name in ('real', 'before mapper'))
+    return pd.DataFrame({'TRTR': real.fcn, 'deviation': real['fcn, deviation'], 'TSTR': made.fcn,
+                         'its deviation': made['fcn, deviation'],
+                         'TSTR, % of TRTR': 100 * made.fcn / real.fcn}).reset_index()
+
+
 def by_set(
     csv:str, # Name of a CSV file with columns data and variant
     value:str # Column whose numbers are shown
@@ -226,6 +235,12 @@ TABLES: dict[str, Callable[[], str]] = { # {name in the marker: Markdown}
     'classes_guidance': Table('classes_guidance_original', (
         *named('guidance', 'rejected'), *named('TSTR', 'TSTR of ten times as many', 'agreement', digits='.3f'),
         *named('FID', 'cFID', digits='.4f'), Column('novelty', digits='.2f')), where={'data': 'mean'}),
+    'classes_tstr': Table(tstr_over_seeds, (
+        Column('data'), *named('TRTR', 'deviation', 'TSTR', 'its deviation', digits='.3f'),
+        Column('TSTR, % of TRTR', digits='.0f'))),
+    'standards': Table('standards', (*named('data', 'series', 'what'),
+                                     *named('DS', 'PS', 'C-FID', 'MDD', 'ACD', 'SD', 'KD', digits='.3f'),
+                                     Column('FID', digits='.4f'))),
     'fidelity_original_more': Table('fidelity_fast_original', MORE_SCORES),
     'fidelity_paper_stages': Table('fidelity_paper+fast_paper', SCORES),
     'fidelity_paper_stages_more': Table('fidelity_paper+fast_paper', MORE_SCORES),
