@@ -16,7 +16,7 @@ from tsai_nmvq import evaluation
 from tsai_nmvq.augment import trial
 from tsai_nmvq.generator import NMVQGenerator
 from tsai_nmvq.mapper_selection import MapperSelection
-from tsai_nmvq.metrics import classifier
+from tsai_nmvq.metrics import classifier, context
 from tsai_nmvq.train.mapper import MapperLearner
 from tsai_nmvq.train.prior import PriorLearner
 from tsai_nmvq.train.stage import StageLearner
@@ -115,10 +115,12 @@ def with_selection(gen, before, after):
 
 
 def quick_classifiers(patch):
-    "Classifiers of scores learn for four batches, until `patch` is undone."
+    "Networks of scores learn for a few batches, until `patch` is undone."
     quick = partial(classifier.fit_classifier, n_steps=4)
     patch.setattr(classifier, 'fit_classifier', quick)
     patch.setattr(evaluation, 'fit_classifier', quick)
+    patch.setattr(evaluation, 'POST_HOC_STEPS', 3)
+    patch.setattr(context, 'STEPS', (2, 2))
 
 
 def states(gen): return {f'{stage}.{k}': v for stage in STAGES for k, v in getattr(gen, stage).state_dict().items()}
