@@ -192,6 +192,7 @@ def main(
     torch.set_num_threads(1)                                             # a process with threads cannot be forked
     MapperLearner.search_tau = partialmethod(MapperLearner.search_tau, (0., 0.1), n=64, n_kernels=50)
     rng, rows = np.random.default_rng(seed), []
+    Path(work).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work) as folder:
         whole, timed = learn().save(Path(folder)/'whole.nmvq'), Path(folder)/'timed'
         timed.mkdir()
